@@ -1,0 +1,55 @@
+# Every target builds .venv when it is missing or older than what it is made from.
+
+PYTHON ?= $(firstword $(foreach name,python3.11 python3.12 python3.13 python3,$(shell command -v $(name) 2>/dev/null)))
+BIN := .venv/bin
+INSTALLED := .venv/.installed
+JOBS ?= 2
+
+# one thread a process, so that results and timings do not depend on the machine
+export OMP_NUM_THREADS ?= 1
+export MPLBACKEND ?= Agg
+
+.PHONY: quickstart test check format bench notebooks clean help
+
+help:
+	@echo "make quickstart   train a model on a synthetic market, then backtest it with latency"
+	@echo "make test         run the tests"
+	@echo "make check        formatting, lint, types, import layers"
+	@echo "make bench        benchmarks, as JSON"
+	@echo "make notebooks    execute the notebooks"
+
+$(INSTALLED): pyproject.toml constraints.txt
+	@test -n "$(PYTHON)" || { echo "lightcone needs Python 3.11, 3.12 or 3.13: found none. Install one, or name it: make PYTHON=/path/to/python"; exit 2; }
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' || { echo "lightcone needs Python 3.11, 3.12 or 3.13: got $$($(PYTHON) --version). Name one: make PYTHON=/path/to/python"; exit 2; }
+	@echo "Building .venv, once (a minute or two) ..."
+	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	@touch $@
+
+quickstart: $(INSTALLED)
+	$(BIN)/lightcone train scenarios/quickstart.yaml
+	$(BIN)/lightcone run scenarios/quickstart.yaml
+
+test: $(INSTALLED)
+	$(BIN)/python -m pytest -n $(JOBS) --dist worksteal -q
+
+check: $(INSTALLED)
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/python -m pytest -q tests/test_layers.py
+
+format: $(INSTALLED)
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+bench: $(INSTALLED)
+	$(BIN)/python benchmarks/replay.py --work w1 --quotes 2000000 --json
+	$(BIN)/python benchmarks/replay.py --work w3 --quotes 2000000 --json
+	$(BIN)/python benchmarks/memory.py --json
+
+notebooks: $(INSTALLED)
+	$(BIN)/python notebooks/execute.py
+
+clean:
+	rm -rf .venv runs build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -1,0 +1,67 @@
+"""`lightcone run`: one scenario, one answer."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Optional
+
+import typer
+
+__all__ = ["run"]
+
+
+def run(
+    scenario: Annotated[Path, typer.Argument(help="The scenario's YAML file.")],
+    out: Annotated[
+        Optional[Path],  # noqa: UP045 - typer reads the annotation at run time
+        typer.Option(help="Folder of the result; by default runs/<name>."),
+    ] = None,
+    set_: Annotated[
+        Optional[list[str]],  # noqa: UP045
+        typer.Option("--set", help="Override: dotted.key=value, the value in YAML. Repeatable."),
+    ] = None,
+    mode: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option(help="`ahead` or `lockstep`; the result is the same, ahead is faster."),
+    ] = None,
+    window_rows: Annotated[
+        int, typer.Option(min=1, help="Rows of the densest stream in a window.")
+    ] = 8192,
+    no_report: Annotated[bool, typer.Option("--no-report", help="Draw no report.png.")] = False,
+    json_: Annotated[
+        bool, typer.Option("--json", help="Print the summary as JSON, and nothing else.")
+    ] = False,
+) -> None:
+    """Backtest a scenario; write its frames, `summary.json` and `report.png`."""
+    from backtester.commands.console import (
+        note,
+        print_json,
+        print_table,
+        progress,
+        tell_if_compiling,
+    )
+    from backtester.errors import ScenarioError
+    from backtester.scenario import load_scenario
+
+    loaded = load_scenario(scenario, set_ or [])
+    if mode not in (None, "ahead", "lockstep"):
+        raise ScenarioError(f"`--mode` must be ahead or lockstep: got {mode!r}.")
+    from backtester.run import run_scenario
+
+    tell_if_compiling(quiet=json_)
+    with progress(f"running {loaded.name}", quiet=json_) as report:
+        result = run_scenario(
+            loaded,
+            mode=mode,  # type: ignore[arg-type]  # checked above
+            window_rows=window_rows,
+            progress=report,
+            scenario_file=str(scenario),
+        )
+    folder = result.save(out or Path("runs") / loaded.name, picture=not no_report)
+    if json_:
+        print_json(result.summary)
+        return
+    from backtester.report.table import summary_table
+
+    print_table(summary_table(result.summary))
+    note(f"Saved to {folder}: summary.json, Parquet files{'' if no_report else ', report.png'}.")

@@ -1,0 +1,41 @@
+"""What can go wrong while a scenario is read and run.
+
+SimulationError
+├── InputError                 bad input: one message, exit code 2
+│   ├── ScenarioError          a scenario file, or a `--set`, that cannot be used
+│   └── OrderError             an order that no venue could be sent
+├── StrategyError              an exception in a strategy's callback ended the run
+└── BooksDisagreeError         the books do not balance: our bug, never the user's
+"""
+
+from __future__ import annotations
+
+from clock.errors import InputError, SimulationError
+
+__all__ = ["BooksDisagreeError", "OrderError", "ScenarioError", "StrategyError"]
+
+
+class ScenarioError(InputError):
+    """A scenario that cannot be run as it is written."""
+
+
+class OrderError(InputError):
+    """An order whose instrument, quantity or price no venue would accept as a message."""
+
+
+class StrategyError(SimulationError):
+    """An exception raised by a strategy; its cause carries the traceback.
+
+    Attributes:
+        callback: Name of the callback that raised, such as `on_quote`.
+        instant: Simulated instant at which it was called, in ns.
+    """
+
+    def __init__(self, message: str, callback: str, instant: int) -> None:
+        super().__init__(message)
+        self.callback = callback
+        self.instant = instant
+
+
+class BooksDisagreeError(SimulationError, AssertionError):
+    """A ledger that does not add up to the last unit."""

@@ -1,0 +1,177 @@
+"""The exogenous planes: market records in, feature rows and answers out, ahead of trading."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from backtester.trace import EntryKind, Trace, block
+from clock.rank import FIRST_RANK, Rank
+from featurizer.market import Records, StreamKey
+
+if TYPE_CHECKING:
+    from featurizer.graph import FeatureGraph, FeatureRows
+    from inference.loop import InferenceLoop
+    from inference.schedule import Outcomes
+
+__all__ = ["ExogenousPlanes", "Planned"]
+
+_LOOP_SHIFT = 40
+
+
+class Planned:
+    """What the exogenous planes hold for one window.
+
+    Attributes:
+        rows: Feature rows that become visible in it, in order.
+        first_row: Number of the first of them in the run.
+        outcomes: Of each loop, what ended in it, by (visible_at, rank, number).
+    """
+
+    def __init__(
+        self, rows: FeatureRows | None, first_row: int, outcomes: Sequence[Outcomes]
+    ) -> None:
+        self.rows = rows
+        self.first_row = first_row
+        self.outcomes = list(outcomes)
+
+
+class ExogenousPlanes:
+    """Features and inference, run one window ahead of the trading plane.
+
+    Args:
+        graph: The feature graph, None when the scenario has no features.
+        loops: The inference loops, in the order of the scenario.
+        trace: Takes their entries.
+    """
+
+    def __init__(
+        self, graph: FeatureGraph | None, loops: Sequence[InferenceLoop], trace: Trace
+    ) -> None:
+        self.graph = graph
+        self.loops = list(loops)
+        self.feature_rows = 0
+        self._trace = trace
+        self._pending: FeatureRows | None = None
+
+    def plan(self, records: Mapping[StreamKey, Records], until: int) -> Planned:
+        """Run the planes over a window.
+
+        Args:
+            records: Records received in it.
+            until: Its end; what becomes visible at or after it is kept for later windows.
+        """
+        rows = self.visible_rows(records, until)
+        first = self.feature_rows
+        if rows is None:
+            return Planned(None, first, ())
+        self.note_rows(rows)
+        outcomes = []
+        for index, loop in enumerate(self.loops):
+            output = loop.push(as_rows(rows), until, FIRST_RANK)
+            self.note_requests(index, output.submissions)
+            self.note_outcomes(index, output.outcomes)
+            outcomes.append(output.outcomes)
+        return Planned(rows, first, outcomes)
+
+    def finish(self, until: int) -> list[Outcomes]:
+        """Return, loop by loop, the requests that the end of the run found in flight."""
+        rest = []
+        for index, loop in enumerate(self.loops):
+            outcomes = loop.finish(until)
+            self.note_outcomes(index, outcomes, until)
+            rest.append(outcomes)
+        return rest
+
+    def visible_rows(self, records: Mapping[StreamKey, Records], until: int) -> FeatureRows | None:
+        """Return the rows that become visible before *until*; keep the later ones."""
+        if self.graph is None:
+            return None
+        made = self.graph.push(records, until)
+        rows = made if self._pending is None else _joined(self._pending, made)
+        count = int(np.searchsorted(rows.visible_at, until, side="left"))
+        self._pending = _part(rows, slice(count, None)) if count < len(rows.visible_at) else None
+        return _part(rows, slice(0, count))
+
+    def note_rows(self, rows: FeatureRows) -> None:
+        """Take rows into the trace, in the order in which they become visible."""
+        size = len(rows.visible_at)
+        numbers = np.arange(self.feature_rows, self.feature_rows + size)
+        self.feature_rows += size
+        self._trace.add(
+            block(
+                EntryKind.FEATURE_ROW,
+                rows.visible_at,
+                int(Rank.FEATURE_ROW),
+                numbers,
+                rows.emitted_at,
+                rows.event_time,
+                rows.tie,
+                rows.instrument,
+                rows.values,
+            )
+        )
+
+    def note_requests(self, loop: int, made: Any) -> None:
+        """Take requests into the trace, at the instant they were submitted."""
+        self._trace.add(
+            block(
+                EntryKind.REQUEST,
+                made.submitted_at,
+                int(Rank.FEATURE_ROW),
+                made.number + (loop << _LOOP_SHIFT),
+                made.instrument,
+                made.emitted_at,
+                made.tie,
+            )
+        )
+
+    def note_outcomes(self, loop: int, ended: Any, until: int | None = None) -> None:
+        """Take outcomes, their attempts and values into the trace, at the instant they ended.
+
+        Args:
+            loop: Place of the loop.
+            ended: Its outcomes.
+            until: End of the run, for the requests still in flight then.
+        """
+        size = len(ended.number)
+        self._trace.add(
+            block(
+                EntryKind.OUTCOME,
+                ended.visible_at if until is None else np.full(size, until),
+                ended.rank,
+                ended.number + (loop << _LOOP_SHIFT),
+                ended.outcome,
+                ended.attempts,
+                ended.replica,
+                ended.sent_at,
+                ended.arrived_at,
+                ended.started_at,
+                ended.completed_at,
+                ended.superseded,
+                ended.value,
+            )
+        )
+
+
+def as_rows(rows: FeatureRows) -> Any:
+    """Return feature rows as the inference plane takes them: plain arrays with their stamps."""
+    from inference.rows import Rows
+
+    return Rows(*rows)
+
+
+def _joined(first: FeatureRows, second: FeatureRows) -> FeatureRows:
+    columns = [np.concatenate(pair) for pair in zip(first, second, strict=True)]
+    return type(first)(*(_readonly(column) for column in columns))
+
+
+def _part(rows: FeatureRows, which: slice) -> FeatureRows:
+    return type(rows)(*(column[which] for column in rows))
+
+
+def _readonly(column: np.ndarray) -> np.ndarray:
+    column.flags.writeable = False
+    return column

@@ -1,0 +1,264 @@
+"""Everything that happened in a run: frames, numbers and digests, and how they are saved."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import polars as pl
+
+from backtester.errors import ScenarioError
+from backtester.summary import summarise
+from backtester.trace import TraceEntry
+from inference.rows import MISSING
+from inference.schedule import Outcome
+
+if TYPE_CHECKING:
+    from backtester.run import Run
+
+__all__ = ["RunResult", "build_result", "load_result"]
+
+FRAMES = ("orders", "fills", "reports", "equity", "predictions", "records")
+"""Frames of a result; each is saved as a Parquet file of that name."""
+
+_STAMPS = (
+    "emitted_at",
+    "event_time",
+    "submitted_at",
+    "sent_at",
+    "arrived_at",
+    "started_at",
+    "completed_at",
+    "visible_at",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class RunResult:
+    """What a run did.
+
+    Attributes:
+        orders: One row an order: stamps, what was asked, what became of it, our mid then.
+        fills: One row an execution, with fee, realised profit and slippage in bps.
+        reports: One row a report that reached us.
+        equity: The venue's account on a regular grid, closed by the mark at the end.
+        predictions: One row a request, with every stamp, replica, outcome and value.
+        records: What the strategy kept with `ctx.record`.
+        summary: The numbers of `summary.json`.
+        scenario: The resolved scenario.
+        trace: Entries of the trace, when they were kept.
+    """
+
+    orders: pl.DataFrame
+    fills: pl.DataFrame
+    reports: pl.DataFrame
+    equity: pl.DataFrame
+    predictions: pl.DataFrame
+    records: pl.DataFrame
+    summary: dict[str, Any]
+    scenario: dict[str, Any]
+    trace: list[TraceEntry] = field(default_factory=list)
+
+    @property
+    def trace_digest(self) -> str:
+        """SHA-256 over everything that happened, in the order of time."""
+        digest: str = self.summary["trace_digest"]
+        return digest
+
+    def save(self, folder: Path, *, picture: bool = True) -> Path:
+        """Write frames, summary, scenario and report picture; a result that was there is replaced.
+
+        Everything is written to a folder beside it first, so that no half result is left behind.
+
+        Args:
+            folder: Where to.
+            picture: Draw `report.png` as well.
+
+        Raises:
+            ScenarioError: If the folder holds something that is not a result, or cannot be written.
+        """
+        if folder.exists() and any(folder.iterdir()) and not (folder / "summary.json").exists():
+            raise ScenarioError(
+                f"`--out` must be a new folder or an earlier result: {folder} holds other files. "
+                "Name another one."
+            )
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        new = folder.with_name(f".{folder.name}.{os.getpid()}.new")
+        shutil.rmtree(new, ignore_errors=True)
+        new.mkdir()
+        try:
+            for name in FRAMES:
+                getattr(self, name).write_parquet(new / f"{name}.parquet")
+            _write_json(new / "summary.json", self.summary)
+            _write_json(new / "scenario.json", self.scenario)
+            if picture:
+                from backtester.report.picture import draw_report
+
+                draw_report(self, new / "report.png")
+            old = folder.with_name(f".{folder.name}.{os.getpid()}.old")
+            if folder.exists():
+                folder.rename(old)
+            new.rename(folder)
+            shutil.rmtree(old, ignore_errors=True)
+        finally:
+            shutil.rmtree(new, ignore_errors=True)
+        return folder
+
+
+def load_result(folder: Path | str) -> RunResult:
+    """Read a saved result.
+
+    Raises:
+        ScenarioError: If the folder holds no result.
+    """
+    folder = Path(folder)
+    if not (folder / "summary.json").exists():
+        raise ScenarioError(
+            f"`{folder}` must be the folder of a saved run: it has no summary.json. "
+            "Make one with `lightcone run`."
+        )
+    frames = {name: pl.read_parquet(folder / f"{name}.parquet") for name in FRAMES}
+    summary = json.loads((folder / "summary.json").read_text())
+    scenario = json.loads((folder / "scenario.json").read_text())
+    return RunResult(**frames, summary=summary, scenario=scenario)
+
+
+def build_result(run: Run) -> RunResult:
+    """Return the result of a run that has come to its end."""
+    ledger = run.engine.ledger
+    orders = _orders_frame(ledger)
+    fills = _fills_frame(ledger, orders)
+    mids = {name: book.mid for name, book in run.venue.books.items()}
+    equity = _stamped(pl.DataFrame(run.equity.to_columns((run.until, mids))), ("time",))
+    predictions = _predictions_frame(run)
+    frames = {
+        "orders": orders,
+        "fills": fills,
+        "reports": _stamped(_frame(ledger.reports), ("venue_time", "visible_at")),
+        "equity": equity,
+        "predictions": predictions,
+        "records": _stamped(_frame(ledger.records), ("time",)),
+    }
+    return RunResult(
+        **frames,
+        summary=summarise(run, frames),
+        scenario=run.scenario.resolved(),
+        trace=run.trace.entries,
+    )
+
+
+def _frame(store: Any) -> pl.DataFrame:
+    kinds = {int: pl.Int64, float: pl.Float64, str: pl.String}
+    schema = {name: kinds[kind] for name, kind in store.columns.items()}
+    return pl.DataFrame(store.to_columns(), schema=schema)
+
+
+def _orders_frame(ledger: Any) -> pl.DataFrame:
+    orders, arrivals, fills = _frame(ledger.orders), _frame(ledger.arrivals), _frame(ledger.fills)
+    filled = fills.group_by("order").agg(
+        filled_quantity=pl.col("quantity").sum(),
+        average_price=(pl.col("quantity") * pl.col("price")).sum() / pl.col("quantity").sum(),
+        fee=pl.col("fee").sum(),
+    )
+    joined = orders.join(arrivals, on="order", how="left", maintain_order="left").join(
+        filled, on="order", how="left", maintain_order="left"
+    )
+    # an order that had not arrived when the run ended has no status of the venue's
+    return _stamped(
+        joined.with_columns(
+            pl.col("status").fill_null("in_flight"),
+            pl.col("reason").fill_null(""),
+            pl.col("filled_quantity").fill_null(0.0),
+            pl.col("fee").fill_null(0.0),
+        ),
+        ("sent_at", "arrived_at"),
+    )
+
+
+def _fills_frame(ledger: Any, orders: pl.DataFrame) -> pl.DataFrame:
+    fills = _stamped(_frame(ledger.fills), ("venue_time",))
+    reports = _stamped(
+        _frame(ledger.reports).filter(pl.col("kind") == "filled").select("order", "visible_at"),
+        ("visible_at",),
+    )
+    fills = fills.join(reports, on="order", how="left", maintain_order="left")
+    decided = orders.select("order", "decision_mid")
+    fills = fills.join(decided, on="order", how="left", maintain_order="left")
+    slippage = pl.col("side") * (pl.col("price") / pl.col("decision_mid") - 1) * 1e4
+    return fills.with_columns(slippage_bps=slippage)
+
+
+def _predictions_frame(run: Run) -> pl.DataFrame:
+    parts = [_loop_frame(run, index) for index in range(len(run.planes.loops))]
+    parts = parts or [_outcome_columns(run, [], "", "", 0)]
+    return _stamped(pl.concat(parts), _STAMPS)
+
+
+def _loop_frame(run: Run, index: int) -> pl.DataFrame:
+    loop = run.planes.loops[index]
+    version = run.predictors[loop.name].version
+    return _outcome_columns(run, run.outcomes[index], loop.name, version, index)
+
+
+def _outcome_columns(
+    run: Run, parts: Sequence[Any], loop: str, version: str, index: int
+) -> pl.DataFrame:
+    from inference.schedule import NOTHING
+
+    kinds = type(NOTHING.outcomes)._fields
+    columns = {
+        name: np.concatenate([getattr(part, name) for part in (NOTHING.outcomes, *parts)])
+        for name in kinds
+    }
+    names = np.array(run.names)
+    size = len(columns["number"])
+    outcomes = np.array([kind.name.lower() for kind in Outcome])
+    before, after = _realised(run, columns)
+    return pl.DataFrame(
+        {
+            "loop": pl.Series([loop] * size, dtype=pl.String),
+            "number": columns["number"],
+            "instrument": pl.Series(names[columns["instrument"]].tolist(), dtype=pl.String),
+            **{name: columns[name] for name in _STAMPS},
+            "replica": columns["replica"],
+            "outcome": pl.Series(outcomes[columns["outcome"]].tolist(), dtype=pl.String),
+            "attempts": columns["attempts"],
+            "superseded": columns["superseded"].astype(bool),
+            "own": columns["own"].astype(bool),
+            "value": columns["value"],
+            "label_before": before,
+            "label_after": after,
+            "model_version": pl.Series([version] * size, dtype=pl.String),
+        }
+    ).sort("number")
+
+
+def _realised(run: Run, columns: dict[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+    """Return the label feature when each answer became visible and one lookahead later."""
+    size = len(columns["number"])
+    before, after = np.full(size, np.nan), np.full(size, np.nan)
+    if run.outlook is not None and size:
+        done = columns["outcome"] == Outcome.COMPLETED
+        before[done], after[done] = run.outlook.around(columns["visible_at"][done])
+    return before, after
+
+
+def _stamped(frame: pl.DataFrame, names: Sequence[str]) -> pl.DataFrame:
+    """Return a frame with its instants as UTC timestamps; what was never reached is null."""
+    return frame.with_columns(
+        pl.when(pl.col(name) != MISSING)
+        .then(pl.col(name))
+        .cast(pl.Datetime("ns", "UTC"))
+        .alias(name)
+        for name in names
+    )
+
+
+def _write_json(path: Path, content: dict[str, Any]) -> None:
+    path.write_text(json.dumps(content, indent=2, sort_keys=False) + "\n")

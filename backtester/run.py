@@ -1,0 +1,344 @@
+"""From a scenario to a result: the only place that builds the planes and joins them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from fractions import Fraction
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+from backtester.account import Account, Units
+from backtester.engine import Engine, overrides
+from backtester.equity import EquitySampler, sampling_period
+from backtester.errors import ScenarioError
+from backtester.loading import load_predictor, load_strategy, open_catalog, scenario_instruments
+from backtester.outlook import Outlook, label_features
+from backtester.planes import ExogenousPlanes, Planned
+from backtester.result import RunResult, build_result
+from backtester.scenario import Scenario
+from backtester.sources import MarketSource, PredictionSource, QuoteSource, RowSource
+from backtester.strategy import Strategy
+from backtester.streams import merged_requests
+from backtester.timeline import Subscription, Timeline
+from backtester.trace import Trace
+from backtester.venue.venue import Venue
+from clock.simulated import SimulatedClock
+from featurizer.market import BARS, QUOTES, TRADES, Records, StreamKey, StreamRequest, Window
+
+if TYPE_CHECKING:
+    from backtester.lockstep import LockstepPlanes
+    from featurizer.catalog import Catalog
+    from featurizer.graph import FeatureGraph
+    from inference.loop import InferenceLoop
+    from inference.predictors.base import Predictor
+
+__all__ = ["Mode", "Run", "run_scenario"]
+
+Mode = Literal["ahead", "lockstep"]
+Progress = Callable[[int, int], None]
+
+_COMPLETED = 0
+_QUOTE_COLUMNS = ("bid_price", "bid_quantity", "ask_price", "ask_quantity")
+
+
+def run_scenario(
+    scenario: Scenario,
+    *,
+    mode: Mode | None = None,
+    window_rows: int = 8192,
+    keep_trace: bool = False,
+    progress: Progress | None = None,
+    scenario_file: str = "SCENARIO.yaml",
+) -> RunResult:
+    """Run a scenario and return everything that happened.
+
+    Args:
+        scenario: What to run.
+        mode: `ahead` runs features and inference window by window before the trading plane,
+            `lockstep` every plane event by event; the result is the same. By default ahead, unless
+            the strategy submits requests of its own.
+        window_rows: Rows of the densest stream in a window; changes speed and memory only.
+        keep_trace: Keep the trace's entries in the result, for checks.
+        progress: Called with the simulated ns done and the total.
+        scenario_file: Named in messages that tell a command to run.
+
+    Raises:
+        InputError: If the scenario cannot be run: message for the user.
+        StrategyError: If a callback of the strategy raised.
+    """
+    strategy = load_strategy(scenario.strategy.class_path, scenario.strategy.params)
+    catalog = open_catalog(scenario)
+    predictors = {
+        name: load_predictor(scenario, name, scenario_file) for name in scenario.inference_config
+    }
+    run = Run(scenario, strategy, catalog, predictors, mode=mode, keep_trace=keep_trace)
+    return run.execute(window_rows, progress)
+
+
+class Run:
+    """One run: the planes of a scenario, wired together.
+
+    Args:
+        scenario: What to run.
+        strategy: The strategy; used up by the run.
+        catalog: Where the records come from.
+        predictors: The model of each inference loop.
+        mode: As in `run_scenario`.
+        keep_trace: As in `run_scenario`.
+    """
+
+    def __init__(
+        self,
+        scenario: Scenario,
+        strategy: Strategy,
+        catalog: Catalog,
+        predictors: Mapping[str, Predictor],
+        *,
+        mode: Mode | None = None,
+        keep_trace: bool = False,
+    ) -> None:
+        self.scenario = scenario
+        self.catalog = catalog
+        self.predictors = dict(predictors)
+        self.start, self.until = scenario.data.start, scenario.data.until
+        self.names = scenario.data.instruments
+        self.trace = Trace(keep=keep_trace)
+        self.events = 0
+        self.mode: Mode = mode or ("lockstep" if strategy.submits_requests else "ahead")
+        if strategy.submits_requests and self.mode == "ahead":
+            raise ScenarioError(
+                "`--mode` must be lockstep for a strategy that submits its own requests: got ahead."
+            )
+        self._make_trading_plane(strategy)
+        self._make_exogenous_planes()
+        self._make_sources(strategy)
+
+    def execute(self, window_rows: int = 8192, progress: Progress | None = None) -> RunResult:
+        """Run all windows and return the result."""
+        windows = self.catalog.windows(self._requests(), self.start, self.until, rows=window_rows)
+        engine = self.engine
+        engine.start()
+        for window in windows:
+            self.events += sum(len(records) for records in window.ours.values())
+            self.venue.open_window(self._venue_quotes(window))
+            if self._lockstep is None:
+                outcomes = self._trade_ahead(window)
+            else:
+                outcomes = self._trade_in_lockstep(window, self._lockstep)
+            self._keep(outcomes)
+            if self.outlook is not None:
+                asked = [o.visible_at[o.outcome == _COMPLETED] for o in outcomes]
+                self.outlook.read(window.ours, asked, window.until)
+            self.equity.sample(
+                self._venue_quotes(window), engine.ledger.venue_entries, window.until
+            )
+            engine.ledger.close_window(self.trace)
+            self.trace.flush()
+            if progress is not None:
+                progress(window.until - self.start, self.until - self.start)
+        return self._finish()
+
+    # --- wiring --------------------------------------------------------------------------------
+
+    def _make_trading_plane(self, strategy: Strategy) -> None:
+        from clock.sampler import Sampler
+
+        scenario = self.scenario
+        self.instruments = scenario_instruments(scenario, self.catalog)
+        units = Units(self.instruments)
+        cash = units.from_decimal(scenario.portfolio.balances[scenario.portfolio.quote])
+        account = Account(units, cash)
+        execution, seed = scenario.execution, scenario.seed
+        self.venue = Venue(self.names, units, account, Fraction(scenario.portfolio.leverage))
+        self.engine = Engine(
+            SimulatedClock(self.start),
+            strategy,
+            self.names,
+            units,
+            self.venue,
+            Account(units, cash),
+            (
+                Sampler(execution.entry_latency, seed, "order_entry"),
+                Sampler(execution.response_latency, seed, "order_response"),
+            ),
+            np.random.Generator(np.random.Philox(seed)),
+        )
+        self.period_ns = scenario.report.sampling or sampling_period(self.until - self.start)
+        self.equity = EquitySampler(self.names, units, account, self.start, self.period_ns)
+
+    def _make_exogenous_planes(self) -> None:
+        scenario = self.scenario
+        graph: FeatureGraph | None = None
+        self.outlook: Outlook | None = None
+        loops: list[InferenceLoop] = []
+        if scenario.featurizer is not None:
+            from featurizer.emission import Emission
+            from featurizer.graph import FeatureGraph
+
+            config = scenario.featurizer
+            graph = FeatureGraph(config, self.names, start=self.start)
+            loops = self._make_loops(graph.names)
+            if loops and config.label_feature is not None and config.label_lookahead:
+                probe = FeatureGraph(
+                    label_features(config), self.names, Emission.scheduled(), start=self.start
+                )
+                column = probe.names.index(config.label_feature)
+                self.outlook = Outlook(probe, column, config.label_lookahead)
+        self.planes = ExogenousPlanes(graph, loops, self.trace)
+        self.outcomes: list[list[Any]] = [[] for _ in loops]
+
+    def _make_loops(self, columns: tuple[str, ...]) -> list[InferenceLoop]:
+        if not self.scenario.inference_config:
+            return []
+        from inference.loop import InferenceLoop
+
+        return [
+            InferenceLoop(
+                config,
+                self.predictors[name],
+                name=name,
+                index=index,
+                seed=self.scenario.seed,
+                start=self.start,
+                column_names=columns,
+            )
+            for index, (name, config) in enumerate(self.scenario.inference_config.items())
+        ]
+
+    def _make_sources(self, strategy: Strategy) -> None:
+        graph = self.planes.graph
+        names = graph.names if graph is not None else ()
+        wanted = {
+            name: getattr(strategy, name) if overrides(strategy, name) else None
+            for name in ("on_quote", "on_trade", "on_bar", "on_features", "on_prediction")
+        }
+        self._market: list[tuple[MarketSource, Any]] = []
+        for place, name in enumerate(self.names):
+            source = QuoteSource((name, place), strategy.quote_fields)
+            self.engine.quotes[name] = source
+            self._market.append((source, wanted["on_quote"]))
+            for kind, fields, callback in (
+                (TRADES, strategy.trade_fields, wanted["on_trade"]),
+                (BARS, strategy.bar_fields, wanted["on_bar"]),
+            ):
+                if callback is not None:
+                    stream = MarketSource((kind.name, kind.number), (name, place), fields)
+                    self._market.append((stream, callback))
+        self._row_source = RowSource(names, self.names)
+        self._answer_sources = [
+            PredictionSource((loop.name, index), self.names)
+            for index, loop in enumerate(self.planes.loops)
+        ]
+        self._wanted = wanted
+        self._lockstep: LockstepPlanes | None = None
+        if self.mode == "lockstep":
+            self._lockstep = self._make_lockstep(names)
+        rows: Any = self._lockstep.row_source if self._lockstep else self._row_source
+        answers: Sequence[Any] = (
+            self._lockstep.answer_sources if self._lockstep else self._answer_sources
+        )
+        self.engine.rows = rows if graph is not None else None
+        self.engine.predictions = {
+            loop.name: source for loop, source in zip(self.planes.loops, answers, strict=True)
+        }
+
+    def _make_lockstep(self, names: tuple[str, ...]) -> LockstepPlanes:
+        from backtester.lockstep import LockstepPlanes
+
+        config = self.scenario.featurizer
+        grid_ns = config.sampling if config is not None and isinstance(config.sampling, int) else 0
+        planes = LockstepPlanes(
+            self.planes,
+            self.engine,
+            names,
+            (self.start, self.until),
+            grid_ns,
+            (self._wanted["on_features"], self._wanted["on_prediction"]),
+        )
+        self.engine.submit = planes.submit
+        graph = self.planes.graph
+        held = {source.stream for source, _ in self._market}
+        for request in graph.requests if graph is not None else ():
+            stream = (request.instrument, request.kind)
+            if stream not in held:
+                number = self.catalog.kind(request.kind).number
+                place = self.names.index(request.instrument)
+                source = MarketSource((request.kind, number), (request.instrument, place), ())
+                self._market.append((source, None))
+        return planes
+
+    def _requests(self) -> list[StreamRequest]:
+        """Return every stream and column that any part of the run reads."""
+        requests = [StreamRequest(name, QUOTES.name, _QUOTE_COLUMNS) for name in self.names]
+        requests += [
+            StreamRequest(*source.stream, columns=source.fields) for source, _ in self._market
+        ]
+        for graph in (self.planes.graph, self.outlook.graph if self.outlook else None):
+            if graph is not None:
+                requests += graph.requests
+        return merged_requests(requests, self.catalog)
+
+    # --- one window ----------------------------------------------------------------------------
+
+    def _trade_ahead(self, window: Window) -> list[Any]:
+        planned = self.planes.plan(window.ours, window.until)
+        subscriptions = self._open_market(window.ours)
+        subscriptions += self._open_planned(planned)
+        self.engine.run_window(Timeline(subscriptions), window.until)
+        for source in (self._row_source, *self._answer_sources):
+            source.close_window()
+        self._close_market()
+        return planned.outcomes
+
+    def _trade_in_lockstep(self, window: Window, planes: LockstepPlanes) -> list[Any]:
+        planes.open_window(window.ours)
+        self._open_market(window.ours)
+        subscriptions = [planes.subscription(source, call) for source, call in self._market]
+        self.engine.run_window(Timeline(subscriptions), window.until)
+        self._close_market()
+        _, outcomes = planes.close_window()
+        return outcomes
+
+    def _open_market(self, records: Mapping[StreamKey, Records]) -> list[Subscription]:
+        for source, _ in self._market:
+            source.open_window(records[source.stream])
+        return [Subscription(source, call) for source, call in self._market if call is not None]
+
+    def _close_market(self) -> None:
+        for source, _ in self._market:
+            source.close_window()
+
+    def _open_planned(self, planned: Planned) -> list[Subscription]:
+        subscriptions = []
+        if planned.rows is not None:
+            self._row_source.open_window(planned.rows, planned.first_row)
+            call = self._wanted["on_features"]
+            if call is not None:
+                subscriptions.append(Subscription(self._row_source, call))
+        for source, outcomes in zip(self._answer_sources, planned.outcomes, strict=False):
+            news = np.flatnonzero((outcomes.outcome == _COMPLETED) & (outcomes.superseded == 0))
+            source.open_window(outcomes, news)
+            call = self._wanted["on_prediction"]
+            if call is not None:
+                subscriptions.append(Subscription(source, call))
+        return subscriptions
+
+    def _venue_quotes(self, window: Window) -> dict[str, Records]:
+        return {name: window.venue[(name, QUOTES.name)] for name in self.names}
+
+    def _keep(self, outcomes: Sequence[Any]) -> None:
+        for kept, ended in zip(self.outcomes, outcomes, strict=True):
+            if len(ended.number):
+                kept.append(ended)
+
+    def _finish(self) -> RunResult:
+        self.engine.stop()
+        for kept, rest in zip(self.outcomes, self.planes.finish(self.until), strict=True):
+            kept.append(rest)
+        self.engine.ledger.close_window(self.trace)
+        self.trace.flush()
+        self.venue.account.check()
+        self.engine.belief.check()
+        self.equity.check(self.venue.account)
+        return build_result(self)

@@ -1,0 +1,30 @@
+"""The yardstick of every other strategy."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from backtester.strategy import Strategy
+
+if TYPE_CHECKING:
+    from backtester.context import Context
+
+__all__ = ["BuyAndHold"]
+
+
+class BuyAndHold(Strategy):
+    """Buys a quantity of each instrument at its first quote, and keeps it.
+
+    Args:
+        quantity: Base units of each instrument.
+    """
+
+    def __init__(self, quantity: float = 0.01) -> None:
+        self.quantity = quantity
+        self._bought: set[str] = set()
+
+    def on_quote(self, ctx: Context, quote: Any) -> None:
+        """Buy when an instrument is first heard of."""
+        if quote.instrument not in self._bought:
+            self._bought.add(quote.instrument)
+            ctx.buy(quote.instrument, self.quantity)

@@ -1,0 +1,154 @@
+"""The numbers of a run, as `summary.json` and `--json` give them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import polars as pl
+
+from backtester.metrics import (
+    annualised_ratio,
+    drawdown,
+    information_coefficient,
+    quantiles_ms,
+)
+from clock.units import format_duration, format_instant
+from inference.schedule import Outcome
+
+if TYPE_CHECKING:
+    from backtester.run import Run
+
+__all__ = ["summarise"]
+
+
+def summarise(run: Run, frames: Mapping[str, pl.DataFrame]) -> dict[str, Any]:
+    """Return the metrics and digests of a run that has come to its end."""
+    predictions = frames["predictions"]
+    summary: dict[str, Any] = {
+        "name": run.scenario.name,
+        "trace_digest": run.trace.digest(),
+        "mode": run.mode,
+        "start": format_instant(run.start),
+        "until": format_instant(run.until),
+        "events": run.events,
+        "feature_rows": run.planes.feature_rows,
+        "orders": len(frames["orders"]),
+        "fills": len(frames["fills"]),
+        **_money(run, frames),
+        "predictions": _outcome_counts(predictions),
+        "latency_ms": quantiles_ms(_between(predictions, "submitted_at", "visible_at")),
+        "queue_wait_ms": quantiles_ms(_between(predictions, "arrived_at", "started_at")),
+        "staleness_ms": quantiles_ms(_staleness(frames["orders"])),
+        "utilisation": {
+            loop.name: round(loop.utilisation(run.until), 6) for loop in run.planes.loops
+        },
+        **_coefficient(run, predictions),
+        **_at_the_end(run),
+        "digests": {
+            "catalog": run.catalog.digest(
+                [(request.instrument, request.kind) for request in run._requests()],
+                run.start,
+                run.until,
+            ),
+            "scenario": run.scenario.digest(),
+            "models": {
+                name: {"digest": predictor.digest, "version": predictor.version}
+                for name, predictor in run.predictors.items()
+            },
+        },
+    }
+    return summary
+
+
+def _money(run: Run, frames: Mapping[str, pl.DataFrame]) -> dict[str, Any]:
+    account = run.venue.account
+    to_float = account.units.to_float
+    opening = to_float(account.opening)
+    curve = frames["equity"]["equity"].to_numpy()
+    fills = frames["fills"]
+    profit = float(curve[-1]) - opening
+    closing = fills.filter(pl.col("realised") != 0)
+    won = closing.filter(pl.col("realised") > pl.col("fee"))
+    falls = drawdown(curve)
+    turnover = float((fills["quantity"] * fills["price"]).sum())
+    return {
+        "currency": run.scenario.portfolio.quote,
+        "profit": _rounded(profit),
+        "return": _rounded(profit / opening) if opening else None,
+        "fees": _rounded(to_float(account.fees)),
+        "realised": _rounded(to_float(account.realised)),
+        "turnover": _rounded(turnover),
+        "hit_rate": _rounded(len(won) / len(closing)) if len(closing) else None,
+        "slippage_bps": _rounded(fills["slippage_bps"].fill_nan(None).mean()),
+        "sharpe": _rounded(annualised_ratio(curve[:-1], run.period_ns)),
+        "sortino": _rounded(annualised_ratio(curve[:-1], run.period_ns, downside=True)),
+        "sampling": format_duration(run.period_ns),
+        "max_drawdown": _rounded(float(falls.max())) if len(falls) else 0.0,
+    }
+
+
+def _outcome_counts(predictions: pl.DataFrame) -> dict[str, int]:
+    counts = dict(predictions["outcome"].value_counts().iter_rows())
+    rest = {kind.name.lower(): int(counts.get(kind.name.lower(), 0)) for kind in Outcome}
+    return {"submitted": len(predictions), **rest}
+
+
+def _coefficient(run: Run, predictions: pl.DataFrame) -> dict[str, Any]:
+    """Return the first loop's coefficient: predictions against the change from their visibility."""
+    nothing = {"information_coefficient": None, "information_coefficient_ci": None}
+    config = run.scenario.featurizer
+    if run.outlook is None or config is None or config.label_lookahead is None:
+        return nothing
+    from featurizer.dataset import label_change
+
+    first = run.planes.loops[0].name
+    done = predictions.filter((pl.col("loop") == first) & (pl.col("outcome") == "completed"))
+    done = done.sort("visible_at", "number")
+    realised = label_change(
+        config.label, done["label_before"].to_numpy(), done["label_after"].to_numpy()
+    )
+    times = done["visible_at"].to_physical().to_numpy()
+    value, interval = information_coefficient(
+        done["value"].to_numpy(),
+        np.asarray(realised),
+        times,
+        config.label_lookahead,
+        resamples=run.scenario.report.bootstrap,
+        seed=run.scenario.seed,
+    )
+    return {
+        "information_coefficient": _rounded(value),
+        "information_coefficient_ci": [_rounded(x) for x in interval] if interval else None,
+    }
+
+
+def _at_the_end(run: Run) -> dict[str, Any]:
+    """Return what the end of the run found open: it is marked, never closed."""
+    account = run.venue.account
+    held = {
+        name: {
+            "position": float(lots * account.units[name].lot_size),
+            "marked_at": _rounded(run.venue.books[name].mid),
+        }
+        for name, lots in account.positions.items()
+        if lots
+    }
+    return {
+        "open_positions": held,
+        "in_flight": dict(run.engine.in_flight),
+    }
+
+
+def _between(frame: pl.DataFrame, first: str, last: str) -> np.ndarray:
+    done = frame.filter(pl.col("outcome") == "completed")
+    return (done[last].to_physical() - done[first].to_physical()).to_numpy()
+
+
+def _staleness(orders: pl.DataFrame) -> np.ndarray:
+    return orders.filter(pl.col("staleness_ns") >= 0)["staleness_ns"].to_numpy()
+
+
+def _rounded(value: Any) -> float | None:
+    return None if value is None else round(float(value), 10)

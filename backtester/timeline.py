@@ -1,0 +1,117 @@
+"""The items of one window in the published order of time, ready to be handed over.
+
+What the exogenous planes have made is known before the window is traded, so it is merged once, as
+columns; only what the strategy causes (orders, reports, timers) lives on the clock's heap.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from backtester.sources import ItemSource, Place, PredictionSource
+
+__all__ = ["Subscription", "Timeline"]
+
+
+class Subscription(NamedTuple):
+    """A source and the callback that its items wake, called as `handler(context, item)`."""
+
+    source: ItemSource
+    handler: Callable[[Any, Any], None]
+
+
+class Timeline:
+    """Items of the subscribed sources, merged by (instant, rank, key).
+
+    Args:
+        subscriptions: Sources, each holding its present window.
+
+    Attributes:
+        single: The only source with items, when there is one with one rank, else None: the engine
+            then runs its shortest loop.
+    """
+
+    def __init__(self, subscriptions: Sequence[Subscription]) -> None:
+        self._subscriptions = [s for s in subscriptions if len(s.source.times)]
+        self._length = sum(len(s.source.times) for s in self._subscriptions)
+        self._clocked: Iterator[int] = iter(())
+        self.single: Subscription | None = None
+        self._ranks: list[int] = []
+        self._codes: list[int] = []
+        self._indices: list[int] = []
+        if len(self._subscriptions) == 1:
+            only = self._subscriptions[0]
+            if not isinstance(only.source, PredictionSource) or _one_rank(only.source):
+                self.single = only
+
+    def __len__(self) -> int:
+        return self._length
+
+    def stamped(self) -> Iterator[tuple[int, Any]]:
+        """Yield (instant, item) of the only source."""
+        assert self.single is not None
+        source = self.single.source
+        self._clocked = iter(source.times.tolist())
+        return zip(self._clocked, source.items(), strict=False)
+
+    def merged(self) -> Iterator[tuple[int, int, Callable[[Any, Any], None], Any]]:
+        """Yield (instant, rank, handler, item) of all sources, in the order of time."""
+        if not self._length:
+            return iter(())
+        sources = [s.source for s in self._subscriptions]
+        sizes = [len(source.times) for source in sources]
+        times = np.concatenate([source.times for source in sources])
+        ranks = np.concatenate([_ranks(source) for source in sources])
+        first = np.repeat([source.key[0] for source in sources], sizes)
+        second = np.repeat([source.key[1] for source in sources], sizes)
+        ties = np.concatenate([source.tie for source in sources])
+        codes = np.repeat(np.arange(len(sources)), sizes)
+        indices = np.concatenate([np.arange(size) for size in sizes])
+        order = np.lexsort((ties, second, first, ranks, times))
+        self._ranks = ranks[order].tolist()
+        self._codes = codes[order].tolist()
+        self._indices = indices[order].tolist()
+        items = [list(source.items()) for source in sources]
+        handlers = [s.handler for s in self._subscriptions]
+        self._clocked = iter(times[order].tolist())
+        return zip(
+            self._clocked,
+            self._ranks,
+            [handlers[code] for code in self._codes],
+            [items[c][i] for c, i in zip(self._codes, self._indices, strict=True)],
+            strict=False,
+        )
+
+    def place(self, now: int) -> Place:
+        """Return the place of the item being delivered.
+
+        Nothing is counted while the loop runs: how far it came is read off the iterator that
+        drives it.
+        """
+        done = self._length - self._clocked.__length_hint__()  # type: ignore[attr-defined]
+        index = int(done) - 1
+        if self.single is not None:
+            source = self.single.source
+            rank = int(_ranks(source)[0])
+            return Place(now, rank, source, index)
+        subscription = self._subscriptions[self._codes[index]]
+        return Place(now, self._ranks[index], subscription.source, self._indices[index])
+
+    def callback(self, now: int) -> str:
+        """Return the name of the callback that the present item woke."""
+        source = self.place(now).source
+        handler = next(s.handler for s in self._subscriptions if s.source is source)
+        return getattr(handler, "__name__", repr(handler))
+
+
+def _ranks(source: ItemSource) -> np.ndarray:
+    if isinstance(source, PredictionSource):
+        return source.ranks
+    return np.full(len(source.times), int(source.rank), dtype=np.int64)
+
+
+def _one_rank(source: PredictionSource) -> bool:
+    return bool((source.ranks == source.ranks[0]).all())

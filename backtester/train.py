@@ -1,0 +1,130 @@
+"""From a scenario to a registered model: rows, labels, split, fit."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from backtester.errors import ScenarioError
+from backtester.loading import open_catalog
+from backtester.scenario import Scenario, TrainingConfig
+from clock.units import format_duration, format_instant
+
+if TYPE_CHECKING:
+    from inference.training import TrainedModel
+
+    from featurizer.config import FeaturizerConfig
+    from featurizer.dataset import FeatureLabelSet, LabelledArrays
+
+__all__ = ["train_scenario"]
+
+MIN_ROWS = 50
+"""Fewest labelled rows that a model is fitted to."""
+
+
+def train_scenario(
+    scenario: Scenario, progress: Callable[[int, int], None] | None = None
+) -> TrainedModel:
+    """Fit and register the model that a scenario's `training` block describes.
+
+    Metrics come from a model fitted to the first part of the range and tested on the last
+    (`validation`), purged of overlapping labels; the model that is registered is fitted to all rows
+    whose label was known before `training.until`.
+
+    Args:
+        scenario: With `training` and `featurizer`.
+        progress: Called with the simulated ns read and the total.
+
+    Raises:
+        InputError: If the scenario describes no training, or its range gives too few rows.
+    """
+    training, config = _described(scenario)
+    catalog = open_catalog(scenario)
+    from inference.registry import Registry
+    from inference.training import train_xgboost
+
+    from featurizer.dataset import FeatureLabelSet
+    from inference.predictors.base import TrainingRecord
+
+    span = training.until - training.start
+    rows = FeatureLabelSet.build(
+        catalog,
+        config,
+        scenario.data.instruments,
+        training.start,
+        training.until,
+        None if progress is None else lambda now: progress(now - training.start, span),
+    )
+    rows = FeatureLabelSet(rows.frame, model_columns(scenario, rows.names))
+    whole = rows.to_arrays()
+    if len(whole.labels) < MIN_ROWS:
+        raise ScenarioError(
+            f"`training` must give at least {MIN_ROWS} rows with features and label: got "
+            f"{len(whole.labels)} of {len(rows.frame)} in {format_instant(training.start)} to "
+            f"{format_instant(training.until)}. Take a longer range, or shorter windows."
+        )
+    requests = [
+        (name, kind) for name, kind in catalog.streams() if name in scenario.data.instruments
+    ]
+    record = TrainingRecord(
+        start=training.start,
+        until=training.until,
+        last_label_visible_at=int(whole.label_visible_at.max()),
+        data_digest=catalog.digest(requests, training.start, training.until),
+    )
+    return train_xgboost(
+        whole.features,
+        whole.labels,
+        rows.names,
+        params=training.params,
+        rounds=training.rounds,
+        validation=_validation(rows, training),
+        provenance=record,
+        model_name=training.model,
+        registry=Registry(),
+        extra_params=_extra(scenario, config),
+    )
+
+
+def model_columns(scenario: Scenario, names: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the columns that the scenario's first loop reads: the model is trained on those."""
+    for loop in scenario.inference_config.values():
+        if loop.features is not None:
+            missing = [name for name in loop.features if name not in names]
+            if missing:
+                raise ScenarioError(
+                    f"`inference_config.features` must be features of the scenario: got "
+                    f"{', '.join(missing)}. Known: {', '.join(names)}."
+                )
+            return tuple(loop.features)
+        break
+    return names
+
+
+def _described(scenario: Scenario) -> tuple[TrainingConfig, FeaturizerConfig]:
+    training, config = scenario.training, scenario.featurizer
+    if training is None or config is None or config.label_feature is None:
+        raise ScenarioError(
+            f"scenario {scenario.name!r} must describe a training: it has no "
+            f"`{'training' if training is None else 'featurizer.label_feature'}`. Add it."
+        )
+    return training, config
+
+
+def _validation(
+    rows: FeatureLabelSet, training: TrainingConfig
+) -> tuple[LabelledArrays, LabelledArrays] | None:
+    if not training.validation:
+        return None
+    first, last = rows.split(1 - training.validation, purge=True, embargo_ns=training.embargo)
+    return first.to_arrays(), last.to_arrays()
+
+
+def _extra(scenario: Scenario, config: FeaturizerConfig) -> dict[str, Any]:
+    return {
+        "scenario": scenario.name,
+        "instruments": ",".join(scenario.data.instruments),
+        "label": f"{config.label} of {config.label_feature}",
+        "label_lookahead": format_duration(config.label_lookahead or 0),
+        "sampling": str(config.model_dump(mode="json")["sampling"]),
+    }

@@ -1,0 +1,1 @@
+"""The venue: its book, its matching and its own account of us."""

@@ -1,0 +1,216 @@
+"""One Parquet part of a catalog: its layout, its summary in the footer, its row groups."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from featurizer.catalog_columns import arrow_schema, columns_of_table
+from featurizer.errors import CatalogError, MarketDataError
+from featurizer.ingest.validation import Origin, check_records
+from featurizer.market import Array, Instrument, Kind
+
+__all__ = ["ROW_GROUP", "Part", "PartReader", "Summary", "open_part", "summarise", "write_part"]
+
+ROW_GROUP: Final = 65_536
+"""Rows that are decoded together: what a scan holds of each stream, two or three times."""
+
+_META: Final = b"lightcone"
+_FORMAT: Final = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """What a part says about itself in its footer.
+
+    Attributes:
+        rows: Number of records.
+        max_lateness_ns: Largest `receipt_time - event_time`.
+        digest: BLAKE2b of the records' little-endian bytes, column after column.
+        first: (`event_time`, `sequence`) of the first record.
+        last: (`event_time`, `sequence`) of the last record.
+        groups: For each row group: first and last `event_time`, largest `receipt_time`.
+    """
+
+    rows: int
+    max_lateness_ns: int
+    digest: str
+    first: tuple[int, int]
+    last: tuple[int, int]
+    groups: tuple[tuple[int, int, int], ...]
+
+    @property
+    def last_receipt(self) -> int:
+        """The newest `receipt_time` of the part."""
+        return max(receipt for _, _, receipt in self.groups)
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A Parquet file of a stream and its summary."""
+
+    path: Path
+    summary: Summary
+
+
+def summarise(columns: Mapping[str, Array], kind: Kind, bounds: Sequence[int]) -> Summary:
+    """Return the summary of records that lie in row groups ending at the given bounds."""
+    event, receipt, sequence = (columns[c] for c in ("event_time", "receipt_time", "sequence"))
+    digest = hashlib.blake2b(digest_size=32)
+    for name in kind.all_columns:
+        digest.update(name.encode())
+        little = columns[name].dtype.newbyteorder("<")
+        digest.update(np.ascontiguousarray(columns[name], little).data)
+    groups, begin = [], 0
+    for end in bounds:
+        newest = int(receipt[begin:end].max())
+        groups.append((int(event[begin]), int(event[end - 1]), newest))
+        begin = end
+    return Summary(
+        rows=len(event),
+        max_lateness_ns=int((receipt - event).max()),
+        digest=digest.hexdigest(),
+        first=(int(event[0]), int(sequence[0])),
+        last=(int(event[-1]), int(sequence[-1])),
+        groups=tuple(groups),
+    )
+
+
+def write_part(path: Path, columns: Mapping[str, Array], kind: Kind) -> Part:
+    """Write validated records as one part, so that a reader sees all of it or nothing."""
+    rows = len(columns["event_time"])
+    bounds = [*range(ROW_GROUP, rows, ROW_GROUP), rows]
+    summary = summarise(columns, kind, bounds)
+    schema = arrow_schema(kind)
+    arrays = [
+        pa.array(columns[field.name]).cast(field.type, safe=False)
+        if pa.types.is_timestamp(field.type)
+        else pa.array(columns[field.name])
+        for field in schema
+    ]
+    text = json.dumps({"format": _FORMAT, "kind": kind.name} | _as_json(summary))
+    table = pa.Table.from_arrays(arrays, schema=schema.with_metadata({_META: text}))
+    stamps = [field.name for field in schema if not pa.types.is_floating(field.type)]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=".", suffix=".tmp")
+    os.close(handle)
+    try:
+        # measured on 2 M quotes: the smallest file of those that decode at full speed
+        pq.write_table(
+            table,
+            name,
+            row_group_size=ROW_GROUP,
+            compression="lz4",
+            use_dictionary=[field.name for field in schema if field.name not in stamps],
+            column_encoding=dict.fromkeys(stamps, "DELTA_BINARY_PACKED"),
+            store_schema=True,
+        )
+        os.chmod(name, 0o644)
+        os.replace(name, path)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise
+    return Part(path, summary)
+
+
+def _as_json(summary: Summary) -> dict[str, Any]:
+    return {name: getattr(summary, name) for name in Summary.__dataclass_fields__}
+
+
+def open_part(path: Path, kind: Kind, definitions: Sequence[Instrument], max_late: int) -> Part:
+    """Read the summary of a part.
+
+    A part that something else wrote has none: its records are then held against every rule.
+
+    Raises:
+        CatalogError: If it is no Parquet file, or lacks a column.
+        MarketDataError: If it is empty, or a foreign part breaks a rule.
+    """
+    with _open(path) as file:
+        _check_schema(file, path, kind)
+        text = (file.schema_arrow.metadata or {}).get(_META)
+        if text is not None:
+            known = json.loads(text)
+            fields = {name: known[name] for name in Summary.__dataclass_fields__}
+            fields |= {"first": tuple(known["first"]), "last": tuple(known["last"])}
+            fields["groups"] = tuple(tuple(group) for group in known["groups"])
+            return Part(path, Summary(**fields))
+        columns = columns_of_table(file.read(), kind, Origin(str(path)))
+        sizes = [file.metadata.row_group(g).num_rows for g in range(file.num_row_groups)]
+    check_records(columns, kind, definitions, Origin(str(path)), max_late)
+    return Part(path, summarise(columns, kind, np.cumsum(sizes).tolist()))
+
+
+def _open(path: Path) -> pq.ParquetFile:
+    try:
+        return pq.ParquetFile(path)
+    except FileNotFoundError:
+        raise CatalogError(
+            f"{path}: the part must not be removed while the catalog is read. Open it again."
+        ) from None
+    except (pa.ArrowInvalid, OSError) as error:
+        raise CatalogError(
+            f"{path}: a part must be a Parquet file: got {str(error).splitlines()[0]}. "
+            f"Write it again with `lightcone data ingest`."
+        ) from None
+
+
+def _check_schema(file: pq.ParquetFile, path: Path, kind: Kind) -> None:
+    if file.metadata.num_rows == 0:
+        raise MarketDataError(
+            f"{path}: a part must hold records: got an empty Parquet file. Remove it, or write "
+            f"it again with `lightcone data ingest`."
+        )
+    found = {field.name: field.type for field in file.schema_arrow}
+    for field in arrow_schema(kind):
+        if found.get(field.name) != field.type:
+            raise MarketDataError(
+                f"{path}: column `{field.name}` of {kind.name} must be {field.type}: got "
+                f"{found.get(field.name, 'no such column')}. Correct the file."
+            )
+
+
+class PartReader:
+    """A part that is open for reading, row group by row group.
+
+    Raises:
+        CatalogError: If the part is not the one that the catalog saw when it was opened.
+    """
+
+    def __init__(self, part: Part, names: Sequence[str]) -> None:
+        self._file, self._names = _open(part.path), list(names)
+        text = (self._file.schema_arrow.metadata or {}).get(_META)
+        rows = self._file.metadata.num_rows
+        changed = rows != part.summary.rows
+        if text is not None:
+            changed |= json.loads(text)["digest"] != part.summary.digest
+        if changed:
+            raise CatalogError(
+                f"{part.path}: the part must not change while the catalog is read: got other "
+                f"records than when it was opened. Open the catalog again."
+            )
+
+    def read(self, group: int) -> dict[str, Array]:
+        """Return the columns of a row group, read-only. Each: shape (rows of the group,)."""
+        table = self._file.read_row_group(group, columns=self._names)
+        return {name: _column(table.column(name)) for name in self._names}
+
+    def close(self) -> None:
+        """Close the file; arrays that were read stay valid."""
+        self._file.close()
+
+
+def _column(chunked: pa.ChunkedArray) -> Array:
+    chunk = chunked.chunk(0) if chunked.num_chunks == 1 else chunked.combine_chunks()
+    values = chunk.to_numpy(zero_copy_only=True)
+    return values.view(np.int64) if values.dtype.kind == "M" else values

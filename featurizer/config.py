@@ -1,0 +1,156 @@
+"""What a scenario says about features: which, of what, emitted when, and the label."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, model_validator
+
+from clock.units import Duration, Instant
+from featurizer.definitions.lookup import build_definition, find_definition
+from featurizer.emission import Emission
+from featurizer.errors import FeatureError, UnknownFeatureError
+from featurizer.feature import FeatureDefinition, PositiveDuration
+from featurizer.nearest import nearest
+
+__all__ = ["FeatureConfig", "FeaturizerConfig", "InputSampling", "LabelKind", "Sampling"]
+
+LabelKind = Literal["difference", "log_return", "sign", "level"]
+
+
+class InputSampling(BaseModel):
+    """A row with each record of one stream.
+
+    Attributes:
+        input: Kind of the records, such as `quotes`.
+        instrument: Whose; by default the scenario's first.
+        every: Only each such record, counted from the run's first.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    input: str
+    instrument: str | None = None
+    every: int = Field(1, ge=1)
+
+
+def _kind_of_sampling(value: object) -> str:
+    if value == "raw":
+        return "raw"
+    return "input" if isinstance(value, dict | InputSampling) else "grid"
+
+
+# the tag is found first, so that a message tells of the form that the user meant
+Sampling = Annotated[
+    Annotated[Literal["raw"], Tag("raw")]
+    | Annotated[InputSampling, Tag("input")]
+    | Annotated[PositiveDuration, Tag("grid")],
+    Discriminator(_kind_of_sampling),
+]
+"""When a row is emitted: `raw`, the grid's period, or the stream whose records emit it."""
+
+
+class FeatureConfig(BaseModel):
+    """One feature of the rows.
+
+    Attributes:
+        feature_definition: One of ours, such as `price.MidPrice`, or the dotted path of a class.
+        name: By default the definition's name.
+        params: The definition's parameters, `instrument` (default: the scenario's first) and, where
+            it is made from another feature, `feature`: that one's name.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    feature_definition: str
+    name: str = ""
+    params: Mapping[str, Any] = Field(default_factory=dict)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _named(cls, value: Any) -> Any:
+        if isinstance(value, dict) and not value.get("name"):
+            definition = value.get("feature_definition")
+            if isinstance(definition, str):
+                return {**value, "name": definition.rpartition(".")[2]}
+        return value
+
+    @model_validator(mode="after")
+    def _known(self) -> FeatureConfig:
+        self.definition()
+        return self
+
+    def definition(self) -> FeatureDefinition:
+        """Return the definition with its parameters.
+
+        Raises:
+            UnknownFeatureError: If there is no such definition.
+            FeatureError: If a parameter is wrong.
+        """
+        return build_definition(find_definition(self.feature_definition), self.params, self.name)
+
+
+class FeaturizerConfig(BaseModel):
+    """The features of a scenario, with the seed's field names.
+
+    Attributes:
+        start_date: First instant of a training set, where the scenario does not say.
+        end_date: First instant after it.
+        sampling: When a row is emitted: `raw` (with each input record), a duration (on the grid of
+            its multiples), or `{input: quotes}` (with each record of one stream).
+        feature_configs: The features, in the order of a row's values.
+        label_feature: Name of the feature whose change is learned.
+        label_lookahead: How far after the row's instant its change is measured.
+        label: What is measured: `difference`, `log_return`, `sign` or `level`.
+        features_to_store: Features kept in a training set; by default all.
+        compute_latency: From a row's emission to when it is visible.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    start_date: Instant | None = None
+    end_date: Instant | None = None
+    sampling: Sampling = "raw"
+    feature_configs: tuple[FeatureConfig, ...] = Field(min_length=1)
+    label_feature: str | None = None
+    label_lookahead: PositiveDuration | None = None
+    label: LabelKind = "difference"
+    features_to_store: tuple[str, ...] | None = None
+    compute_latency: Duration = 0
+
+    @model_validator(mode="after")
+    def _consistent(self) -> FeaturizerConfig:
+        names = [feature.name for feature in self.feature_configs]
+        twice = sorted({name for name in names if names.count(name) > 1})
+        if twice:
+            raise FeatureError(
+                f"`name` must differ between features: got {twice[0]!r} twice. "
+                "Give each its own `name`."
+            )
+        for key in ("label_feature", "features_to_store"):
+            value = getattr(self, key) or ()
+            for name in (value,) if isinstance(value, str) else value:
+                if name not in names:
+                    raise UnknownFeatureError(
+                        f"`{key}` names the unknown feature {name!r}. {nearest(name, names)}"
+                    )
+        if (self.label_feature is None) != (self.label_lookahead is None):
+            given = "label_feature" if self.label_lookahead is None else "label_lookahead"
+            lacking = "label_lookahead" if self.label_lookahead is None else "label_feature"
+            raise FeatureError(f"`{given}` needs `{lacking}`. Give both, or neither.")
+        return self
+
+    def definitions(self) -> dict[str, FeatureDefinition]:
+        """Return the features' definitions by name, in the order of a row's values."""
+        return {feature.name: feature.definition() for feature in self.feature_configs}
+
+    def emission(self, default_instrument: str) -> Emission:
+        """Return the rule that `sampling` states."""
+        if self.sampling == "raw":
+            return Emission.raw()
+        if isinstance(self.sampling, InputSampling):
+            instrument = self.sampling.instrument or default_instrument
+            return Emission.of_input(instrument, self.sampling.input, self.sampling.every)
+        assert isinstance(self.sampling, int)
+        return Emission.grid(self.sampling)

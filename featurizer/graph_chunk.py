@@ -1,0 +1,167 @@
+"""The records of one push, as each feature sees them: updates in their total order."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from featurizer.emission import EMPTY, merge
+from featurizer.market import Records
+
+__all__ = ["Chunk", "Timeline", "Track"]
+
+Array: TypeAlias = NDArray[Any]
+Track: TypeAlias = tuple[int, ...]
+"""The streams that update a feature, as places among the graph's streams, ascending."""
+
+NO_VALUES = np.empty(0)
+NO_VALUES.flags.writeable = False
+
+
+@dataclass(slots=True)
+class Timeline:
+    """The updates of the features on one track.
+
+    Attributes:
+        times: Shape (n,).
+        read_counts: How many of the updates each row includes. Shape (m,).
+        picks: `read_counts - 1`, then n - 1. Shape (m + 1,).
+        counts: On several streams: how many records of each come up to and including each update.
+    """
+
+    times: Array
+    read_counts: Array
+    picks: Array
+    counts: dict[int, Array]
+
+
+class Chunk:
+    """One push: its records by stream, its rows, and the timelines made on demand.
+
+    Args:
+        records: For each of the graph's streams, its records or None.
+        times: Receipt times, for each stream.
+        read_times: The rows' instants. Shape (m,).
+        read_counts: For each stream, how many of its records each row includes.
+    """
+
+    __slots__ = ("_counts", "_timelines", "_times", "read_times", "records")
+
+    def __init__(
+        self,
+        records: Sequence[Records | None],
+        times: list[Array],
+        read_times: Array,
+        read_counts: list[Array],
+    ) -> None:
+        self.records = records
+        self.read_times = read_times
+        self._times = times
+        self._counts = read_counts
+        self._timelines: dict[Track, Timeline] = {}
+
+    def timeline(self, track: Track) -> Timeline:
+        """Return the updates of a track, merged at the first asking."""
+        found = self._timelines.get(track)
+        if found is None:
+            found = self._timelines[track] = self._merge(track)
+        return found
+
+    def _merge(self, track: Track) -> Timeline:
+        counts: dict[int, Array] = {}
+        if len(track) == 1:
+            times, read_counts = self._times[track[0]], self._counts[track[0]]
+        else:
+            times, merged = merge([self._times[place] for place in track])
+            counts = dict(zip(track, merged, strict=True))
+            read_counts = np.zeros(len(self.read_times), np.int64)
+            for place in track:
+                read_counts += self._counts[place]
+            read_counts.flags.writeable = False
+        picks = np.empty(len(read_counts) + 1, np.int64)
+        np.subtract(read_counts, 1, out=picks[:-1])
+        picks[-1] = len(times) - 1
+        picks.flags.writeable = False
+        return Timeline(times, read_counts, picks, counts)
+
+    def column(self, place: int, name: str) -> Array:
+        """Return a column of one stream as read-only `float64`; empty where nothing came."""
+        records = self.records[place]
+        if records is None:
+            return NO_VALUES
+        column = records.columns[name]
+        if column.dtype != np.float64:
+            column = column.astype(np.float64)
+        if column.flags.writeable:
+            column = column.view()
+            column.flags.writeable = False
+        return column
+
+    def aligned(self, values: Array, own: Track, target: Track, before: float) -> Array:
+        """Return the latest value of an input at each update of a track that includes its own.
+
+        Args:
+            values: The input's updates in this chunk.
+            own: The input's track.
+            target: The track to align with.
+            before: The input's value before this chunk.
+        """
+        counts = self.timeline(target).counts
+        reached = counts[own[0]]
+        for place in own[1:]:
+            reached = reached + counts[place]
+        if len(values):
+            latest = values[reached - 1]
+            latest[: reached.searchsorted(0, side="right")] = before
+        else:
+            latest = np.full(len(reached), before)
+        latest.flags.writeable = False
+        return latest
+
+
+class RowStamps:
+    """What the stamps of the next rows depend on: newest event, and ordinals within an instant."""
+
+    __slots__ = ("_emitted_at", "_newest", "_tie")
+
+    def __init__(self, streams: int, never: int) -> None:
+        self._newest = [never] * streams
+        self._emitted_at = never
+        self._tie = 0
+
+    def newest_events(self, chunk: Chunk, counts: list[Array]) -> Array:
+        """Return the newest `event_time` among all records that each row includes. Shape (m,)."""
+        newest = np.full(len(chunk.read_times), min(self._newest), np.int64)
+        for place, records in enumerate(chunk.records):
+            before = self._newest[place]
+            if records is None or not len(records):
+                np.maximum(newest, before, out=newest)
+                continue
+            so_far = np.maximum.accumulate(records.event_time)
+            self._newest[place] = max(before, int(so_far[-1]))
+            if len(newest):
+                own = np.maximum(so_far[counts[place] - 1], before)
+                own[: counts[place].searchsorted(0, side="right")] = before
+                np.maximum(newest, own, out=newest)
+        newest.flags.writeable = False
+        return newest
+
+    def ties(self, emitted_at: Array) -> Array:
+        """Return each row's ordinal among the rows of its instant. Shape (m,)."""
+        if not len(emitted_at):
+            return EMPTY
+        fresh = np.empty(len(emitted_at), np.bool_)
+        fresh[0] = emitted_at[0] != self._emitted_at
+        np.not_equal(emitted_at[1:], emitted_at[:-1], out=fresh[1:])
+        places = np.arange(len(emitted_at))
+        ties = places - np.maximum.accumulate(np.where(fresh, places, 0))
+        if not fresh[0]:
+            ties[: fresh.argmax() or len(fresh)] += self._tie
+        self._emitted_at = int(emitted_at[-1])
+        self._tie = int(ties[-1]) + 1
+        ties.flags.writeable = False
+        return ties

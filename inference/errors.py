@@ -1,0 +1,29 @@
+"""Errors of the inference plane.
+
+* SimulationError
+    * InputError
+        * ModelNotFoundError     a model URI that leads to nothing readable
+        * FeatureMismatchError   a model that reads other columns than the rows have
+        * PredictorError         a predictor class that cannot be found, built or used
+    * ModelFailedError           a model raised, or answered in the wrong shape, during a run
+"""
+
+from __future__ import annotations
+
+from clock.errors import InputError, SimulationError
+
+
+class ModelNotFoundError(InputError, LookupError):
+    """A model URI names no registered version, no run's artifact or no file."""
+
+
+class FeatureMismatchError(InputError):
+    """A model reads other features, or the same ones in another order, than the rows hold."""
+
+
+class PredictorError(InputError):
+    """A predictor class cannot be found, or cannot read the model it is given."""
+
+
+class ModelFailedError(SimulationError):
+    """A model raised, or returned something other than one value a row."""

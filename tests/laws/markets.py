@@ -1,0 +1,377 @@
+"""Small markets, scenarios and strategies for the laws, full of ties.
+
+Instants lie on a grid of 5 ms, as do grid rows, timers, polls and constant latencies, so that
+records, rows, predictions, orders and reports keep meeting at one instant. Prices are whole ticks
+of 0.5 and quantities whole lots of 0.5: sums of them are exact in floating point.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any
+
+from hypothesis import strategies as st
+
+from clock.units import parse_instant
+from tests.reference.scenario import Instrument, Row, Scenario, read_scenario
+from tests.reference.strategies import Plan
+
+MS = 1_000_000
+STEP = 5 * MS
+START = parse_instant("2024-01-02T00:00:00Z")
+INSTRUMENTS = ("SIM.ALPHA", "SIM.BETA")
+
+Stream = tuple[str, str]
+Records = dict[Stream, list[Row]]
+
+
+@dataclass(frozen=True)
+class Terms:
+    """One instrument, as text that both sides read exactly."""
+
+    id: str
+    contract: str
+    tick_size: str = "0.5"
+    lot_size: str = "0.5"
+    contract_size: str = "1"
+    maker: str = "0.0002"
+    taker: str = "0.0005"
+
+    def mapping(self) -> dict[str, Any]:
+        """Return the instrument as `instruments.yaml` has it."""
+        return {
+            "id": self.id,
+            "contract": self.contract,
+            "tick_size": self.tick_size,
+            "lot_size": self.lot_size,
+            "contract_size": self.contract_size,
+            "base": self.id.split(".")[-1],
+            "quote": "USD",
+            "fees": {"maker": self.maker, "taker": self.taker},
+            "valid_from": "2020-01-01T00:00:00Z",
+        }
+
+    def reference(self) -> Instrument:
+        """Return the instrument as the reference has it."""
+        numbers = (self.tick_size, self.lot_size, self.contract_size)
+        tick, lot, size = (_fraction(text) for text in numbers)
+        fees = _fraction(self.maker), _fraction(self.taker)
+        return Instrument(self.id, tick, lot, size, self.contract, *fees)
+
+
+def _fraction(text: str) -> Any:
+    from fractions import Fraction
+
+    return Fraction(Decimal(text))
+
+
+@dataclass(frozen=True)
+class Model:
+    """A linear model, rounded so that the last bits of a feature rarely decide."""
+
+    weights: tuple[float, ...]
+
+    def __call__(self, values: Sequence[float]) -> float:
+        """Return the prediction for the values of one row."""
+        total = 0.0
+        for weight, value in zip(self.weights, values, strict=True):
+            total += weight * value
+        return round(total, 6)
+
+
+@dataclass(frozen=True)
+class Case:
+    """One example of a law.
+
+    Attributes:
+        terms: The instruments, in the scenario's order.
+        records: Market records by stream, sorted by (event_time, sequence).
+        mapping: The scenario file's mapping, without a strategy.
+        model: What the loop asks.
+        plan: What the strategy does.
+    """
+
+    terms: tuple[Terms, ...]
+    records: Records
+    mapping: Mapping[str, Any]
+    model: Model
+    plan: Plan
+
+    @property
+    def scenario(self) -> Scenario:
+        """The scenario of the reference."""
+        return read_scenario(self.mapping, {t.id: t.reference() for t in self.terms})
+
+    @property
+    def until(self) -> int:
+        """The end of the run."""
+        return self.scenario.until
+
+
+# -- markets ---------------------------------------------------------------------------------------
+
+GAPS = (0, 0, 1, 1, 1, 2, 3, 20)  # ties, a burst's pace, a pause
+FEEDS = (0, 0, 1, 1, 2, 2, 5, 30)  # at once, usual, late enough to be overtaken
+
+
+def _record_seeds(least: int, most: int) -> st.SearchStrategy[list[tuple[int, ...]]]:
+    small = st.integers(0, 7)
+    seed = st.tuples(small, small, st.integers(-2, 2), st.integers(1, 2), small, small)
+    return st.lists(seed, min_size=least, max_size=most)
+
+
+def _stamps(seeds: Sequence[tuple[int, ...]], first: int) -> list[Row]:
+    happened, rows = START + first * STEP, []
+    for place, seed in enumerate(seeds, start=1):
+        happened += GAPS[seed[0]] * STEP
+        receipt = happened + FEEDS[seed[1]] * STEP
+        rows.append({"event_time": happened, "receipt_time": receipt, "sequence": 10 * place})
+    return rows
+
+
+def _quotes(seeds: Sequence[tuple[int, ...]], first: int) -> list[Row]:
+    rows, bid = _stamps(seeds, first), 200
+    for row, (_, _, move, spread, bids, asks) in zip(rows, seeds, strict=True):
+        bid = max(150, bid + move)
+        row.update(
+            bid_price=bid * 0.5,
+            bid_quantity=(bids + 1) * 0.5,
+            ask_price=(bid + spread) * 0.5,
+            ask_quantity=(asks + 1) * 0.5,
+        )
+    return rows
+
+
+def _trades(seeds: Sequence[tuple[int, ...]], first: int) -> list[Row]:
+    rows = _stamps(seeds, first)
+    for row, (_, _, move, spread, size, side) in zip(rows, seeds, strict=True):
+        price, aggressor = (200 + move) * 0.5, 1 if side % 2 else -1
+        row.update(price=price, quantity=(size + spread) * 0.5, aggressor=aggressor)
+    return rows
+
+
+@st.composite
+def records_of(
+    draw: st.DrawFn, instruments: Sequence[str], *, quotes: int = 30, trades: int = 15
+) -> Records:
+    """Draw quotes and trades of some instruments; a few happen before the start."""
+    market: Records = {}
+    for name in instruments:
+        first = draw(st.integers(-3, 2))
+        market[name, "quotes"] = _quotes(draw(_record_seeds(6, quotes)), first)
+        market[name, "trades"] = _trades(draw(_record_seeds(1, trades)), first)
+    return market
+
+
+def received(rows: Sequence[Row]) -> list[Row]:
+    """Return records in the order in which they reach us."""
+    return sorted(rows, key=lambda row: (row["receipt_time"], row["sequence"]))
+
+
+# -- scenarios -------------------------------------------------------------------------------------
+
+LATENCIES = st.one_of(
+    st.sampled_from([0, 0, "5ms", "10ms", "25ms"]),
+    st.sampled_from(
+        [
+            {"kind": "lognormal", "median": "8ms", "p99": "40ms"},
+            {"kind": "uniform", "low": "0ms", "high": "20ms"},
+        ]
+    ),
+)
+ZERO = st.just(0)
+
+
+def _feature(definition: str, name: str, **params: Any) -> dict[str, Any]:
+    return {"feature_definition": definition, "name": name, "params": params}
+
+
+@st.composite
+def featurizers(draw: st.DrawFn, instruments: Sequence[str]) -> dict[str, Any]:
+    """Draw a row stream: raw, with one input's records, or on a grid."""
+    window = draw(st.sampled_from(["10ms", "25ms", "50ms"]))
+    other = instruments[-1]
+    choices = [
+        _feature("spread.RelativeSpread", "spread"),
+        _feature("price.LogReturn", "return", window=window),
+        _feature("volatility.RealisedVolatility", "volatility", window=window),
+        _feature("flow.TradeVolumeImbalance", "flow", window=window, instrument=other),
+        _feature("smoothing.Ema", "ema", half_life=window, feature="imbalance"),
+        _feature("smoothing.Lag", "lag", lag=window, feature="imbalance"),
+        _feature("book.Imbalance", "imbalance_other", instrument=other),
+    ]
+    chosen = draw(st.lists(st.sampled_from(choices), max_size=4, unique_by=lambda c: c["name"]))
+    sampling: Any = draw(
+        st.sampled_from(
+            [
+                "raw",
+                "5ms",
+                "20ms",
+                {"input": "quotes"},
+                {"input": "trades", "instrument": other},
+                {"input": "quotes", "instrument": other},
+            ]
+        )
+    )
+    return {
+        "sampling": sampling,
+        "compute_latency": draw(st.sampled_from([0, 0, "5ms"])),
+        "feature_configs": [
+            _feature("price.MidPrice", "mid"),
+            _feature("book.Imbalance", "imbalance"),
+            *chosen,
+        ],
+    }
+
+
+@st.composite
+def inference_configs(
+    draw: st.DrawFn, latencies: st.SearchStrategy[Any] = LATENCIES
+) -> dict[str, Any]:
+    """Draw a loop of any polling, and a deployment of one to three replicas."""
+    polling = draw(
+        st.sampled_from(
+            [
+                {"kind": "on_feature"},
+                {"kind": "continuous"},
+                {"kind": "every", "period": "5ms"},
+                {"kind": "every", "period": "20ms"},
+            ]
+        )
+    )
+    return {
+        "model_uri": "models:/law/1",
+        "features": ["imbalance"],
+        "num_replicas": draw(st.integers(1, 3)),
+        "max_in_flight": draw(st.sampled_from([None, None, 1, 2, 5])),
+        "on_new": draw(st.sampled_from(["replace", "queue"])),
+        "polling": polling,
+        "service_time": draw(latencies),
+        "latency": draw(latencies),
+        "network": {"out": draw(latencies), "back": draw(latencies)},
+    }
+
+
+@st.composite
+def models(draw: st.DrawFn, names: Sequence[str]) -> tuple[list[str], Model]:
+    """Draw the columns that a model reads, the imbalance always, and its weights."""
+    others = [name for name in names if name != "imbalance"]
+    chosen = draw(st.lists(st.sampled_from(others), max_size=2, unique=True))
+    columns = ["imbalance", *(name for name in names if name in chosen)]
+    return columns, Model((1.0, *(draw(st.sampled_from([-0.5, 0.001, 2.0])) for _ in columns[1:])))
+
+
+# -- strategies ------------------------------------------------------------------------------------
+
+EAGER = {"quote": 2, "trade": 1, "features": 3}
+
+
+@st.composite
+def plans(draw: st.DrawFn) -> Plan:
+    """Draw a strategy that trades on predictions, records and timers, and answers reports."""
+    events = draw(st.sets(st.sampled_from(sorted(EAGER)), max_size=2))
+    timers = draw(st.lists(st.integers(0, 40), max_size=3))
+    threshold = draw(st.sampled_from([0.0, 0.0, 0.25, None]))
+    if not events and threshold is None:
+        events = {"quote"}
+    return Plan(
+        lots=draw(st.sampled_from([1, 2, 5, 12])),  # a quote shows 1 to 8 lots
+        every={event: EAGER[event] for event in sorted(events)},
+        threshold=threshold,
+        most=draw(st.sampled_from([2, 5, 20])),
+        timers=tuple(after * STEP for after in timers),
+        again=draw(st.sampled_from([None, 0, STEP, 4 * STEP])),
+        limit_offset=draw(st.sampled_from([None, None, 0, 1, -1])),
+        chase=draw(st.integers(0, 3)),
+        unwind=draw(st.integers(0, 3)),
+    )
+
+
+@st.composite
+def cases(
+    draw: st.DrawFn,
+    *,
+    latencies: st.SearchStrategy[Any] = LATENCIES,
+    most_instruments: int = 2,
+    quotes: int = 30,
+    trades: int = 15,
+    steps: int = 60,
+) -> Case:
+    """Draw a whole example; `latencies=ZERO` makes it one without any latency but the feed's.
+
+    Args:
+        draw: Hypothesis.
+        latencies: Of the loop, of the way to the deployment and back, of orders and reports.
+        most_instruments: One or two.
+        quotes: Most quotes an instrument.
+        trades: Most trades an instrument.
+        steps: Length of the run in steps of 5 ms; records may lie after it.
+    """
+    count = draw(st.integers(1, most_instruments))
+    contracts = st.sampled_from(["linear", "linear", "spot"])
+    terms = tuple(Terms(name, draw(contracts)) for name in INSTRUMENTS[:count])
+    ids = [term.id for term in terms]
+    records = draw(records_of(ids, quotes=quotes, trades=trades))
+    featurizer = draw(featurizers(ids))
+    inference = draw(inference_configs(latencies))
+    inference["features"], model = draw(
+        models([config["name"] for config in featurizer["feature_configs"]])
+    )
+    if latencies is ZERO:
+        featurizer["compute_latency"] = 0
+    mapping = {
+        "name": "law",
+        "seed": draw(st.integers(0, 3)),
+        "data": {"instruments": ids, "start": START, "until": START + steps * STEP},
+        "featurizer": featurizer,
+        "inference_config": inference,
+        "execution": {"entry_latency": draw(latencies), "response_latency": draw(latencies)},
+        # The smaller balance runs into refusals for want of funds and margin.
+        "portfolio": {"quote": "USD", "balances": {"USD": draw(st.sampled_from([100000, 400]))}},
+    }
+    return Case(terms, records, mapping, model, draw(plans()))
+
+
+# -- another future --------------------------------------------------------------------------------
+
+
+@st.composite
+def other_futures(draw: st.DrawFn, records: Records, cut: int, stamp: str) -> Records:
+    """Draw a market that differs from another only in what comes after an instant.
+
+    Args:
+        draw: Hypothesis.
+        records: The market.
+        cut: Whatever differs lies after it, before and after the change.
+        stamp: What "after" means: `event_time` (it happens later) or `receipt_time` (it becomes
+            visible to us later).
+    """
+    changed: Records = {}
+    for stream, rows in records.items():
+        kept = [row for row in rows if row[stamp] <= cut]
+        future = [dict(row) for row in rows if row[stamp] > cut]
+        for row in future:
+            what = draw(st.sampled_from(["keep", "change", "delay", "delete", "repeat"]))
+            if what == "change":
+                _change(row, draw(st.integers(-3, 3)))
+            elif what == "delay":
+                row["receipt_time"] += draw(st.integers(1, 6)) * STEP
+            elif what == "repeat":
+                again = dict(row, sequence=row["sequence"] + 1)
+                _change(again, draw(st.integers(-3, 3)))
+                kept.append(again)
+            if what != "delete":
+                kept.append(row)
+        changed[stream] = sorted(kept, key=lambda row: (row["event_time"], row["sequence"]))
+    return changed
+
+
+def _change(row: Row, ticks: int) -> None:
+    for column in ("bid_price", "ask_price", "price"):
+        if column in row:
+            row[column] += ticks * 0.5
+    for column in ("bid_quantity", "ask_quantity", "quantity"):
+        if column in row:
+            row[column] += 0.5
