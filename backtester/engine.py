@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 __all__ = ["Engine"]
 
 _BEFORE_EVERYTHING = -1
+
+Handler = Callable[[Any, Any], None]
 
 
 class Engine:
@@ -101,7 +103,10 @@ class Engine:
             StrategyError: If a callback raised.
         """
         self._timeline = timeline
-        self._guard(self._run_single if timeline.single else self._run_merged)
+        if timeline.single is not None:
+            self._guard(partial(self._run_single, timeline.single.handler, timeline.stamped()))
+        else:
+            self._guard(partial(self._run_merged, timeline.merged()))
         self._guard(partial(self.clock.advance_to, until))
 
     def stop(self) -> None:
@@ -111,23 +116,20 @@ class Engine:
             partial(self._act, _BEFORE_EVERYTHING, "on_stop", self.strategy.on_stop, self.context)
         )
 
-    def _run_single(self) -> None:
-        clock, context, timeline = self.clock, self.context, self._timeline
-        assert timeline.single is not None
-        handler = timeline.single.handler
-        stamped = timeline.stamped()
-        rank = _rank_of(timeline)
-        for now, item in stamped:
+    def _run_single(self, handler: Handler, items: Iterable[tuple[int, Any]]) -> None:
+        clock, context = self.clock, self.context
+        rank = self._timeline.place(clock.now).rank
+        for now, item in items:
             if now >= clock.due:
                 clock.advance_to(now, rank)
             clock._now = now
             handler(context, item)
 
-    def _run_merged(self) -> None:
+    def _run_merged(self, items: Iterable[tuple[int, int, Handler, Any]]) -> None:
         clock, context = self.clock, self.context
-        for now, rank, handler, item in self._timeline.merged():
+        for now, rank, handler, item in items:
             if now >= clock.due:
-                clock.advance_to(now, Rank(rank))
+                clock.advance_to(now, rank)
             clock._now = now
             handler(context, item)
 
@@ -336,10 +338,6 @@ def nearest(name: str, known: Sequence[str]) -> str:
     close = difflib.get_close_matches(name, known, n=1)
     hint = f" Did you mean {close[0]!r}?" if close else ""
     return f"{hint} Known: {', '.join(known)}."
-
-
-def _rank_of(timeline: Timeline) -> Rank:
-    return Rank(timeline.place(0).rank)
 
 
 def _whole(value: float, step: float, what: str, unit: str, instrument: str) -> int:

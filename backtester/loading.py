@@ -4,25 +4,33 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import json
+import os
+import shutil
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_type_hints
 
-from pydantic import ConfigDict, TypeAdapter, ValidationError
-
 from backtester.engine import nearest
 from backtester.errors import ScenarioError
-from backtester.scenario import Scenario
+from backtester.scenario import Scenario, checked_value
 from backtester.strategy import Strategy
 from clock.units import format_instant
 from featurizer.market import Instrument
 
 if TYPE_CHECKING:
     from featurizer.catalog import Catalog
+    from featurizer.synthetic import SyntheticMarket
     from inference.predictors.base import Predictor
 
-__all__ = ["load_predictor", "load_strategy", "open_catalog", "scenario_instruments"]
+__all__ = [
+    "load_predictor",
+    "load_strategy",
+    "make_synthetic",
+    "open_catalog",
+    "scenario_instruments",
+]
 
 
 def load_strategy(path: str, params: Mapping[str, Any]) -> Strategy:
@@ -51,21 +59,63 @@ def load_strategy(path: str, params: Mapping[str, Any]) -> Strategy:
     ]
     if missing:
         raise ScenarioError(f"strategy.params: {path} needs `{'`, `'.join(missing)}`. Add it.")
-    hints = get_type_hints(cls.__init__)
-    checked = {name: _checked(path, name, hints.get(name, Any), params[name]) for name in params}
-    return cls(**checked)
+    hints = _hints(cls)
+    where = f"strategy.params: {path}:"
+    checked = {
+        name: checked_value(hints.get(name, Any), value, f"{where} `{name}`")
+        for name, value in params.items()
+    }
+    try:
+        return cls(**checked)
+    except ValueError as error:
+        raise ScenarioError(f"{where} it refuses its parameters: {error}") from error
 
 
 def open_catalog(scenario: Scenario) -> Catalog:
-    """Open the scenario's catalog, making its synthetic market first where one is declared."""
+    """Open the scenario's catalog, making its synthetic market first where one is declared.
+
+    Raises:
+        CatalogError: If there is no catalog.
+        ScenarioError: If the catalog holds something else than the synthetic market declared.
+    """
     from featurizer.catalog import Catalog
 
     data = scenario.data
-    if data.synthetic is not None and not (data.catalog / "instruments.yaml").exists():
-        from featurizer.synthetic import write_synthetic
-
-        write_synthetic(data.synthetic, data.catalog)
+    if data.synthetic is not None:
+        if (data.catalog / "instruments.yaml").exists():
+            _check_made_of(data.synthetic, data.catalog)
+        else:
+            make_synthetic(data.synthetic, data.catalog)
     return Catalog(data.catalog)
+
+
+def make_synthetic(
+    config: SyntheticMarket, root: Path, progress: Callable[[int, int], None] | None = None
+) -> None:
+    """Make a synthetic market in a new folder, whole or not at all, and note what it is made of.
+
+    Raises:
+        ScenarioError: If the folder holds anything already, or cannot be written.
+    """
+    from featurizer.synthetic import write_synthetic
+
+    root = root.absolute()
+    new = root.with_name(f".{root.name}.{os.getpid()}.new")
+    try:
+        if root.exists() and (not root.is_dir() or any(root.iterdir())):
+            raise ScenarioError(
+                f"`{root}` must be a new folder for a synthetic market: got one that holds "
+                "something. Name another one, or remove it."
+            )
+        write_synthetic(config, new, progress=progress)
+        (new / _MADE_OF).write_text(config.model_dump_json(indent=2) + "\n")
+        new.rename(root)
+    except OSError as error:
+        raise ScenarioError(
+            f"`{root}` must be a folder that can be written: {error.strerror}."
+        ) from error
+    finally:
+        shutil.rmtree(new, ignore_errors=True)
 
 
 def scenario_instruments(scenario: Scenario, catalog: Catalog) -> list[Instrument]:
@@ -102,14 +152,13 @@ def load_predictor(scenario: Scenario, loop: str, scenario_file: str) -> Predict
         FeatureMismatchError: If it expects other features.
         ScenarioError: If it was trained on labels visible at or after the run's start.
     """
+    from inference.predictors.base import load_predictor as load_model
     from inference.registry import Registry
-
-    from inference.predictors import load
 
     config = scenario.inference_config[loop]
     hint = f"Make it with `lightcone train {scenario_file}`."
     resolved = Registry().resolve(config.model_uri, hint=hint)
-    predictor = load(config.predictor_class_name, resolved)
+    predictor = load_model(config.predictor_class_name, resolved.path, version=resolved.version)
     record = predictor.training
     start = scenario.data.start
     if record is not None and record.last_label_visible_at >= start:
@@ -122,9 +171,29 @@ def load_predictor(scenario: Scenario, loop: str, scenario_file: str) -> Predict
     return predictor
 
 
+_MADE_OF = "synthetic.json"
+
+
+def _check_made_of(config: SyntheticMarket, root: Path) -> None:
+    # a market of another seed or length under the same name would give another answer, silently
+    note = root / _MADE_OF
+    made_of = json.loads(note.read_text()) if note.exists() else {}
+    wanted = config.model_dump(mode="json")
+    other = [name for name, value in wanted.items() if made_of.get(name) != value]
+    if other:
+        raise ScenarioError(
+            f"`data.synthetic` must be what {root} was made of: got another "
+            f"{', '.join(f'`{name}`' for name in other)}. Remove the folder to make the market "
+            "anew, or name another `data.catalog`."
+            if made_of
+            else f"`data.synthetic` must be what {root} was made of: that catalog was not made by "
+            "a scenario. Remove `data.synthetic` to use it as it is, or the folder to make it anew."
+        )
+
+
 def _strategy_class(path: str) -> type[Strategy]:
     module_name, _, name = path.rpartition(".")
-    if not module_name:
+    if not module_name or not all(part.isidentifier() for part in path.split(".")):
         raise ScenarioError(
             f"`strategy.class` must be a dotted path, module.Class: got {path!r}. "
             "Ours are backtester.strategies.MLStrategy and backtester.strategies.BuyAndHold."
@@ -134,9 +203,14 @@ def _strategy_class(path: str) -> type[Strategy]:
         sys.path.insert(0, here)
     try:
         module = importlib.import_module(module_name)
+    except SyntaxError as error:
+        raise ScenarioError(
+            f"{error.filename}:{error.lineno}: `strategy.class` must lead to valid Python: got a "
+            f"{type(error).__name__}, {error.msg}. Correct the file."
+        ) from error
     except ModuleNotFoundError as error:
-        if error.name is None or not module_name.startswith(error.name):
-            raise
+        if error.name is None or not f"{module_name}.".startswith(f"{error.name}."):
+            raise  # the module exists, and something that it imports does not
         raise ScenarioError(
             f"`strategy.class` must lead to a module: there is no module {error.name!r} "
             f"(got {path!r}). Modules are looked up from {here}."
@@ -159,12 +233,8 @@ def _is_strategy(thing: Any) -> bool:
     return isinstance(thing, type) and issubclass(thing, Strategy) and thing is not Strategy
 
 
-def _checked(path: str, name: str, kind: Any, value: Any) -> Any:
+def _hints(cls: type[Strategy]) -> dict[str, Any]:
     try:
-        adapter = TypeAdapter(kind, config=ConfigDict(arbitrary_types_allowed=True))
-        return adapter.validate_python(value)
-    except ValidationError as error:
-        reason = error.errors()[0]["msg"]
-        raise ScenarioError(
-            f"strategy.params: `{name}` of {path}: {reason}: got {value!r}."
-        ) from error
+        return get_type_hints(cls.__init__)
+    except NameError:
+        return {}  # names imported for type checkers alone: nothing to check values against

@@ -134,7 +134,7 @@ class LockstepPlanes:
     # --- features ------------------------------------------------------------------------------
 
     def _push_record(self, stream: StreamKey, place: Place) -> None:
-        record = self._records[stream].slice(place.index, place.index + 1)
+        record = self._records[stream].slice(place.at, place.at + 1)
         self._take_rows(self._push_graph({stream: record}, place.now))
 
     def _push_graph(self, some: Mapping[StreamKey, Records], until: int) -> FeatureRows:

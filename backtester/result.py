@@ -123,7 +123,7 @@ def load_result(folder: Path | str) -> RunResult:
             f"`{folder}` must be the folder of a saved run: it has no summary.json. "
             "Make one with `lightcone run`."
         )
-    frames = {name: pl.read_parquet(folder / f"{name}.parquet") for name in FRAMES}
+    frames: dict[str, Any] = {name: pl.read_parquet(folder / f"{name}.parquet") for name in FRAMES}
     summary = json.loads((folder / "summary.json").read_text())
     scenario = json.loads((folder / "scenario.json").read_text())
     return RunResult(**frames, summary=summary, scenario=scenario)

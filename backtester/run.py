@@ -264,7 +264,9 @@ class Run:
             if stream not in held:
                 number = self.catalog.kind(request.kind).number
                 place = self.names.index(request.instrument)
-                source = MarketSource((request.kind, number), (request.instrument, place), ())
+                source = MarketSource(
+                    (request.kind, number), (request.instrument, place), ("sequence",)
+                )
                 self._market.append((source, None))
         return planes
 

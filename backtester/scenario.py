@@ -15,17 +15,17 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
+    PydanticUserError,
+    TypeAdapter,
     ValidationError,
-    field_validator,
     model_validator,
 )
 
 from backtester.errors import ScenarioError
 from backtester.scenario_file import ScenarioFile, load_yaml
 from backtester.schema_walk import model_at
-from clock.errors import InputError
 from clock.latency import ZERO_LATENCY, LatencyModel
-from clock.units import Duration, Instant, format_instant
+from clock.units import Duration, Instant, format_duration, format_instant
 from featurizer.config import FeaturizerConfig
 from featurizer.synthetic import SyntheticMarket
 from inference.config import InferenceConfig
@@ -38,6 +38,7 @@ __all__ = [
     "StrategyConfig",
     "TrainingConfig",
     "checked_model",
+    "checked_value",
     "load_scenario",
 ]
 
@@ -133,8 +134,10 @@ class ReportConfig(_Strict):
 
 def _as_map(value: Any) -> Any:
     # the seed's block stands for a map of loops with one entry
-    if isinstance(value, dict) and not any(
-        isinstance(v, dict) and "model_uri" in v for v in value.values()
+    if (
+        isinstance(value, dict)
+        and value
+        and not any(isinstance(v, dict) and "model_uri" in v for v in value.values())
     ):
         return {DEFAULT_LOOP: value}
     return value
@@ -157,11 +160,6 @@ class Scenario(_Strict):
     portfolio: PortfolioConfig
     report: ReportConfig = ReportConfig()
 
-    @field_validator("inference_config")
-    @classmethod
-    def _named_loops(cls, loops: dict[str, InferenceConfig]) -> dict[str, InferenceConfig]:
-        return loops
-
     @model_validator(mode="after")
     def _fits_together(self) -> Scenario:
         if self.inference_config and self.featurizer is None:
@@ -169,6 +167,9 @@ class Scenario(_Strict):
         label = self.featurizer.label_feature if self.featurizer is not None else None
         if self.training is not None and label is None:
             raise ValueError("`training` needs `featurizer.label_feature`")
+        _check_grid("report.sampling", self.report.sampling, self.data)
+        grid = self.featurizer.sampling if self.featurizer is not None else None
+        _check_grid("featurizer.sampling", grid, self.data)
         return self
 
     def resolved(self) -> dict[str, Any]:
@@ -199,7 +200,7 @@ def load_scenario(path: Path | str, settings: Sequence[str] = ()) -> Scenario:
     try:
         return Scenario.model_validate(file.data)
     except ValidationError as error:
-        faults = [_message(file, fault) for fault in error.errors()]
+        faults = [_message(file, fault) for fault in _causes(error.errors())]
         raise ScenarioError("\n".join(dict.fromkeys(faults))) from error
 
 
@@ -212,26 +213,76 @@ def checked_model(model: type[Model], content: dict[str, Any], where: str) -> Mo
     try:
         return model.model_validate(content)
     except ValidationError as error:
-        faults = [
-            f"{where}: `{f['loc'][0] if f['loc'] else ''}`: {f['msg']}" for f in error.errors()
-        ]
-        raise ScenarioError("\n".join(faults)) from error
+        faults = []
+        for fault in _causes(error.errors()):
+            name = ".".join(str(part) for part in fault["loc"])
+            text = _rule(fault)
+            faults.append(f"{where}: `{name}` {text}" if name else f"{where}: {text}")
+        raise ScenarioError("\n".join(dict.fromkeys(faults))) from error
+
+
+def checked_value(kind: Any, value: Any, what: str) -> Any:
+    """Return a value as its annotated type.
+
+    Raises:
+        ScenarioError: If it is none.
+    """
+    try:
+        try:
+            adapter = TypeAdapter(kind, config=ConfigDict(arbitrary_types_allowed=True))
+        except PydanticUserError:
+            adapter = TypeAdapter(kind)  # models bring a configuration of their own
+        return adapter.validate_python(value)
+    except ValidationError as error:
+        raise ScenarioError(f"{what} {_rule(error.errors()[0])}") from error
+
+
+def _causes(faults: Sequence[Any]) -> list[Any]:
+    """Return faults without those that only follow from another, deeper one."""
+    return [
+        fault
+        for fault in faults
+        if fault["type"] != "too_short"
+        or not any(
+            other is not fault and other["loc"][: len(fault["loc"])] == fault["loc"]
+            for other in faults
+        )
+    ]
 
 
 def _message(file: ScenarioFile, fault: Any) -> str:
     location = file.locate(fault["loc"])
-    kind, got = fault["type"], fault["input"]
+    where = file.where(location)
     name = ".".join(map(str, location)) or "the scenario"
-    if kind == "extra_forbidden":
+    if fault["type"] == "extra_forbidden":
         return _unknown_key(file, fault["loc"], location)
-    if kind == "missing":
-        where = file.where(location)
+    if fault["type"] == "missing":
         return f"{where}: `{fault['loc'][-1]}` is missing from {name}. Add it."
-    text = str(fault["ctx"]["error"]) if kind == "value_error" else fault["msg"]
-    if isinstance(fault.get("ctx", {}).get("error"), InputError) or kind == "value_error":
-        return f"{file.where(location)}: `{name}`: {text.rstrip('.')}."
-    shown = repr(got) if not isinstance(got, dict | list) else f"a {type(got).__name__}"
-    return f"{file.where(location)}: `{name}`: {_lower(text)}: got {shown}."
+    return f"{where}: `{name}` {_rule(fault)}"
+
+
+_RULES = {
+    "model_type": "must be a mapping of keys to values",
+    "dict_type": "must be a mapping of keys to values",
+    "tuple_type": "must be a list",
+    "list_type": "must be a list",
+    "invalid_key": "must have text for its keys",
+}
+
+
+def _rule(fault: Any) -> str:
+    """Return what a value broke, as the end of a sentence about it."""
+    if fault["type"] == "value_error":
+        # a rule of ours, which names what it is about
+        text = str(fault["ctx"]["error"])
+        return f"is refused: {text}{'' if text.endswith(('.', '?')) else '.'}"
+    text = fault["msg"].partition(", unable to parse")[0].partition(" after validation")[0]
+    for opening in ("Input should ", "String should ", "Tuple should ", "List should "):
+        text = text.replace(opening, "must ")
+    text = _RULES.get(fault["type"], text[:1].lower() + text[1:])
+    got = fault["input"]
+    shown = f"a {type(got).__name__}" if isinstance(got, dict | list | tuple) else repr(got)
+    return f"{text}: got {shown}."
 
 
 def _unknown_key(
@@ -249,8 +300,16 @@ def _unknown_key(
     )
 
 
-def _lower(text: str) -> str:
-    return text[:1].lower() + text[1:]
+MOST_POINTS = 50_000_000
+"""Most points of a regular grid over a run: more is a mistake in a unit."""
+
+
+def _check_grid(what: str, period_ns: Any, data: DataConfig) -> None:
+    if isinstance(period_ns, int) and 0 < period_ns * MOST_POINTS < data.until - data.start:
+        raise ValueError(
+            f"`{what}` must give at most {MOST_POINTS:,} points: got one every "
+            f"{format_duration(period_ns)} for {format_duration(data.until - data.start)}"
+        )
 
 
 def _check_range(what: str, start: int, until: int) -> None:

@@ -37,13 +37,13 @@ class Place(NamedTuple):
         now: The instant.
         rank: Rank of what runs; everything of a lower rank at *now* is visible.
         source: Source of the item being delivered, None for an action of the clock.
-        index: Its index in that source's window.
+        at: Its index in that source's window.
     """
 
     now: int
     rank: int
     source: ItemSource | None
-    index: int
+    at: int
 
 
 class ItemSource:
@@ -78,7 +78,7 @@ class ItemSource:
     def seen(self, place: Place) -> int:
         """Return how many items of this window are visible at a place."""
         if place.source is self:
-            return place.index + 1
+            return place.at + 1
         mine = (self.rank, *self.key)
         if place.source is None:
             earlier = self.rank <= place.rank
@@ -248,7 +248,7 @@ class PredictionSource(ItemSource):
     def seen(self, place: Place) -> int:
         """Return how many answers of this window are visible at a place."""
         if place.source is self:
-            return place.index + 1
+            return place.at + 1
         count = int(self.times.searchsorted(place.now, side="right"))
         while count and self.times[count - 1] == place.now and not self._shown(count - 1, place):
             count -= 1

@@ -59,7 +59,7 @@ def block(
     parts = [instants[:, None]]
     for head in (ranks, int(kind), numbers):
         parts.append(np.broadcast_to(np.asarray(head, dtype=np.int64), size)[:, None])
-    parts.extend(_words(np.asarray(column), size) for column in columns)
+    parts.extend(_words(np.asarray(column)) for column in columns)
     return np.concatenate(parts, axis=1)
 
 
@@ -117,10 +117,10 @@ def _in_order(blocks: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray, np.
     return words, starts, lengths
 
 
-def _words(column: np.ndarray, size: int) -> np.ndarray:
+def _words(column: np.ndarray) -> np.ndarray:
     if column.dtype == np.float64:
         bits = np.ascontiguousarray(column).view(np.int64)
         column = np.where(np.isnan(column), _NAN_BITS, bits)
     else:
         column = column.astype(np.int64, copy=False)
-    return column.reshape(size, -1)
+    return column if column.ndim == 2 else column[:, None]

@@ -5,16 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from backtester.errors import ScenarioError
 from backtester.loading import open_catalog
 from backtester.scenario import Scenario, TrainingConfig
 from clock.units import format_duration, format_instant
 
 if TYPE_CHECKING:
-    from inference.training import TrainedModel
-
     from featurizer.config import FeaturizerConfig
     from featurizer.dataset import FeatureLabelSet, LabelledArrays
+    from inference.training import TrainedModel
 
 __all__ = ["train_scenario"]
 
@@ -27,9 +28,8 @@ def train_scenario(
 ) -> TrainedModel:
     """Fit and register the model that a scenario's `training` block describes.
 
-    Metrics come from a model fitted to the first part of the range and tested on the last
-    (`validation`), purged of overlapping labels; the model that is registered is fitted to all rows
-    whose label was known before `training.until`.
+    The model is fitted to the first part of the range; the last part (`validation`), purged of
+    labels that overlap, is held out for its metrics.
 
     Args:
         scenario: With `training` and `featurizer`.
@@ -40,11 +40,10 @@ def train_scenario(
     """
     training, config = _described(scenario)
     catalog = open_catalog(scenario)
-    from inference.registry import Registry
-    from inference.training import train_xgboost
-
     from featurizer.dataset import FeatureLabelSet
     from inference.predictors.base import TrainingRecord
+    from inference.registry import Registry
+    from inference.training import train_xgboost
 
     span = training.until - training.start
     rows = FeatureLabelSet.build(
@@ -56,29 +55,31 @@ def train_scenario(
         None if progress is None else lambda now: progress(now - training.start, span),
     )
     rows = FeatureLabelSet(rows.frame, model_columns(scenario, rows.names))
-    whole = rows.to_arrays()
-    if len(whole.labels) < MIN_ROWS:
+    fitted, held_out = _split(rows, training)
+    if len(fitted.labels) < MIN_ROWS:
         raise ScenarioError(
             f"`training` must give at least {MIN_ROWS} rows with features and label: got "
-            f"{len(whole.labels)} of {len(rows.frame)} in {format_instant(training.start)} to "
+            f"{len(fitted.labels)} of {len(rows.frame)} in {format_instant(training.start)} to "
             f"{format_instant(training.until)}. Take a longer range, or shorter windows."
         )
     requests = [
         (name, kind) for name, kind in catalog.streams() if name in scenario.data.instruments
     ]
+    known = [part.label_visible_at for part in (fitted, held_out) if part is not None]
     record = TrainingRecord(
         start=training.start,
         until=training.until,
-        last_label_visible_at=int(whole.label_visible_at.max()),
+        # of the held-out part too: its metrics may have been looked at
+        last_label_visible_at=int(np.concatenate(known).max()),
         data_digest=catalog.digest(requests, training.start, training.until),
     )
     return train_xgboost(
-        whole.features,
-        whole.labels,
+        fitted.features,
+        fitted.labels,
         rows.names,
         params=training.params,
         rounds=training.rounds,
-        validation=_validation(rows, training),
+        validation=None if held_out is None else (held_out.features, held_out.labels),
         provenance=record,
         model_name=training.model,
         registry=Registry(),
@@ -111,11 +112,11 @@ def _described(scenario: Scenario) -> tuple[TrainingConfig, FeaturizerConfig]:
     return training, config
 
 
-def _validation(
+def _split(
     rows: FeatureLabelSet, training: TrainingConfig
-) -> tuple[LabelledArrays, LabelledArrays] | None:
-    if not training.validation:
-        return None
+) -> tuple[LabelledArrays, LabelledArrays | None]:
+    if not training.validation or len(rows.frame) < MIN_ROWS:
+        return rows.to_arrays(), None
     first, last = rows.split(1 - training.validation, purge=True, embargo_ns=training.embargo)
     return first.to_arrays(), last.to_arrays()
 

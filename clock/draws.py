@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from clock.compiled import inlined_kernel, kernel
-from clock.elementary import exp, log, normal_quantile
+from clock.elementary import exp, log, normal_quantile, normal_quantile_alone
 from clock.randomness import fold, uniform
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ def _gamma(key: np.uint64, d: float, boost: float) -> float:
         factor = exp(boost * log(uniform(fold(key, -1))))
     attempt = 0
     while True:
-        z = normal_quantile(uniform(fold(key, attempt)))
+        z = normal_quantile_alone(uniform(fold(key, attempt)))
         u = uniform(fold(key, attempt + 1))
         attempt += 2
         v = 1.0 + c * z
@@ -94,20 +94,20 @@ def _lognormal(key: np.uint64, median: float, sigma: float) -> int:
 
 
 @kernel
-def _draw_term(spec: LatencySpec, term: int, key: np.uint64, instant: int) -> int:
-    """Return one draw of one term; too large to be inlined, so that callers compile fast."""
-    code = spec.codes[term]
-    first, last = spec.ranges[term, 0], spec.ranges[term, 1]
-    p0, p1 = spec.params[term, 0], spec.params[term, 1]
-    if code == CONSTANT:
-        return first
+def _draw_formula(code: int, key: np.uint64, p0: float, p1: float, p2: float) -> int:
+    """Return one draw of a term given by parameters; too large to slow down callers' compiling."""
     if code == LOGNORMAL:
-        return _lognormal(key, p0, p1)
+        return _rounded(p0 * exp(p1 * normal_quantile_alone(uniform(key))))
     if code == UNIFORM:
         return _rounded(p0 + p1 * uniform(key))
-    if code == GAMMA:
-        return _rounded(p0 * _gamma(key, p1, spec.params[term, 2]))
-    if code == EMPIRICAL:
+    return _rounded(p0 * _gamma(key, p1, p2))
+
+
+@kernel
+def _draw_recorded(spec: LatencySpec, term: int, key: np.uint64, instant: int) -> int:
+    """Return one draw of a term given by a recording."""
+    first, last = spec.ranges[term, 0], spec.ranges[term, 1]
+    if spec.codes[term] == EMPIRICAL:
         return spec.table[first + int(uniform(key) * float(last - first))]
     return _rounded(_interpolate(spec, first, last, instant))
 
@@ -127,7 +127,14 @@ def draw_latency(spec: LatencySpec, instant: int, a: int, b: int, c: int, d: int
     identity = fold(fold(fold(fold(spec.key[0], a), b), c), d)
     total = 0
     for term in range(spec.codes.shape[0]):
-        total += _draw_term(spec, term, fold(identity, term), instant)
+        code = spec.codes[term]
+        if code == CONSTANT:
+            total += spec.ranges[term, 0]
+        elif code <= GAMMA:
+            p0, p1, p2 = spec.params[term, 0], spec.params[term, 1], spec.params[term, 2]
+            total += _draw_formula(code, fold(identity, term), p0, p1, p2)
+        else:
+            total += _draw_recorded(spec, term, fold(identity, term), instant)
     return total
 
 
@@ -166,6 +173,10 @@ def add_draws(
         elif code == UNIFORM:
             for i in range(rows):
                 total[i] += _rounded(p0 + p1 * uniform(fold(keys[i], term)))
+        elif code == GAMMA:
+            p2 = spec.params[term, 2]
+            for i in range(rows):
+                total[i] += _draw_formula(code, fold(keys[i], term), p0, p1, p2)
         else:
             for i in range(rows):
-                total[i] += _draw_term(spec, term, fold(keys[i], term), instants[i * step])
+                total[i] += _draw_recorded(spec, term, fold(keys[i], term), instants[i * step])

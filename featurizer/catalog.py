@@ -11,8 +11,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Iterator, Sequence
-from difflib import get_close_matches
-from itertools import pairwise
 from pathlib import Path
 from typing import Any, Final
 
@@ -21,13 +19,15 @@ from featurizer.catalog_describe import StreamSummary, describe_stream
 from featurizer.catalog_instruments import (
     Definitions,
     group_definitions,
+    merge_definitions,
     merge_kinds,
     read_instruments,
     read_kinds,
+    unknown_name,
     write_instruments,
     write_kinds,
 )
-from featurizer.catalog_parts import Part, open_part
+from featurizer.catalog_parts import Part, list_parts
 from featurizer.catalog_write import write_days
 from featurizer.errors import CatalogError
 from featurizer.ingest.validation import DEFAULT_MAX_LATENESS_NS
@@ -84,14 +84,7 @@ class Catalog:
         merged_kinds = merge_kinds(kinds, str(root))
         if (root / "instruments.yaml").exists():
             present = cls(root)
-            for name, entries in given.items():
-                if present.definitions.setdefault(name, entries) != entries:
-                    raise CatalogError(
-                        f"{root / 'instruments.yaml'}: {name} must stay as it is defined: got "
-                        f"{entries}, not {present.definitions[name]}. Edit the file, or use "
-                        f"another folder."
-                    )
-            given = present.definitions
+            given = merge_definitions(present.definitions, given, root / "instruments.yaml")
             if kinds and present.kinds != merged_kinds:
                 raise CatalogError(
                     f"{root / 'kinds.yaml'}: the kinds must stay as they are declared: got "
@@ -129,7 +122,7 @@ class Catalog:
             CatalogError: If the catalog does not know it.
         """
         if name not in self.kinds:
-            raise CatalogError(_unknown(str(self.root), "kind of record", name, self.kinds))
+            raise CatalogError(unknown_name(str(self.root), "kind of record", name, self.kinds))
         return self.kinds[name]
 
     def write(
@@ -180,17 +173,8 @@ class Catalog:
         key = (instrument, kind)
         if key not in self._index:
             definitions, spec = self._definitions(instrument), self.kind(kind)
-            paths = sorted(self._folder(instrument, kind).glob("date=*/part-*.parquet"))
-            parts = [open_part(path, spec, definitions, DEFAULT_MAX_LATENESS_NS) for path in paths]
-            parts.sort(key=lambda part: part.summary.first)
-            for earlier, later in pairwise(parts):
-                if later.summary.first <= earlier.summary.last:
-                    raise CatalogError(
-                        f"{later.path}: parts of a stream must not overlap: got records from "
-                        f"{format_instant(later.summary.first[0])}, while {earlier.path} reaches "
-                        f"{format_instant(earlier.summary.last[0])}. Remove one of them."
-                    )
-            self._index[key] = parts
+            folder = self._folder(instrument, kind)
+            self._index[key] = list_parts(folder, spec, definitions, DEFAULT_MAX_LATENESS_NS)
         return self._index[key]
 
     def streams(self) -> list[StreamKey]:
@@ -270,7 +254,7 @@ class Catalog:
             for column in request.columns:
                 if column not in known:
                     where = f"{self.root}: {request.kind}"
-                    raise CatalogError(_unknown(where, "column", column, known))
+                    raise CatalogError(unknown_name(where, "column", column, known))
             wanted.setdefault(request.key, set()).update(request.columns)
         parts = {key: self._held(*key) for key in wanted}
         self._check_range(parts, start, until)
@@ -313,15 +297,8 @@ class Catalog:
 
     def _definitions(self, name: str) -> tuple[Instrument, ...]:
         if name not in self.definitions:
-            raise CatalogError(_unknown(str(self.root), "instrument", name, self.definitions))
+            raise CatalogError(unknown_name(str(self.root), "instrument", name, self.definitions))
         return self.definitions[name]
 
     def _folder(self, instrument: str, kind: str) -> Path:
         return self.root / kind / f"instrument={instrument}"
-
-
-def _unknown(where: str, word: str, name: str, known: Iterable[str]) -> str:
-    names = list(known)
-    near = get_close_matches(name, names, 1)
-    hint = f" Did you mean '{near[0]}'?" if near else ""
-    return f"{where}: no {word} '{name}'.{hint} Known: {', '.join(names)}."

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import tempfile
 from collections.abc import Iterable, Mapping, Sequence
+from difflib import get_close_matches
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, Final
@@ -19,9 +20,11 @@ from featurizer.market import FIRST_USER_KIND, KINDS, STAMPS, Instrument, Kind
 __all__ = [
     "Definitions",
     "group_definitions",
+    "merge_definitions",
     "merge_kinds",
     "read_instruments",
     "read_kinds",
+    "unknown_name",
     "write_atomically",
     "write_instruments",
     "write_kinds",
@@ -76,6 +79,21 @@ def read_instruments(path: Path) -> Definitions:
     return group_definitions(
         (_instrument(entry, number, path) for number, entry in enumerate(entries, 1)), str(path)
     )
+
+
+def merge_definitions(present: Definitions, given: Definitions, path: Path) -> Definitions:
+    """Return the definitions of a catalog and those that are added.
+
+    Raises:
+        CatalogError: If an instrument is there already and defined differently.
+    """
+    for name, entries in given.items():
+        if present.get(name, entries) != entries:
+            raise CatalogError(
+                f"{path}: {name} must stay as it is defined: got {entries}, not {present[name]}. "
+                f"Edit the file, or use another folder."
+            )
+    return present | given
 
 
 def write_instruments(path: Path, definitions: Definitions) -> None:
@@ -172,3 +190,11 @@ def write_kinds(path: Path, kinds: Mapping[str, Kind]) -> None:
     own = [{"name": k.name, "columns": dict(k.columns)} for k in kinds.values() if k.number >= 100]
     if own:
         write_atomically(path, yaml.safe_dump({"kinds": own}, sort_keys=False))
+
+
+def unknown_name(where: str, word: str, name: str, known: Iterable[str]) -> str:
+    """Return the message for a name that is not known, with the nearest one."""
+    names = list(known)
+    near = get_close_matches(name, names, 1)
+    hint = f" Did you mean '{near[0]}'?" if near else ""
+    return f"{where}: no {word} '{name}'.{hint} Known: {', '.join(names)}."

@@ -8,6 +8,7 @@ import os
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Final
 
@@ -15,12 +16,23 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from featurizer.catalog_columns import arrow_schema, columns_of_table
+from clock.units import format_instant
+from featurizer.catalog_columns import arrow_schema, columns_of_table, plain_values
 from featurizer.errors import CatalogError, MarketDataError
-from featurizer.ingest.validation import Origin, check_records
+from featurizer.ingest.refusal import Origin
+from featurizer.ingest.validation import check_records
 from featurizer.market import Array, Instrument, Kind
 
-__all__ = ["ROW_GROUP", "Part", "PartReader", "Summary", "open_part", "summarise", "write_part"]
+__all__ = [
+    "ROW_GROUP",
+    "Part",
+    "PartReader",
+    "Summary",
+    "list_parts",
+    "open_part",
+    "summarise",
+    "write_part",
+]
 
 ROW_GROUP: Final = 65_536
 """Rows that are decoded together: what a scan holds of each stream, two or three times."""
@@ -151,6 +163,28 @@ def open_part(path: Path, kind: Kind, definitions: Sequence[Instrument], max_lat
     return Part(path, summarise(columns, kind, np.cumsum(sizes).tolist()))
 
 
+def list_parts(
+    folder: Path, kind: Kind, definitions: Sequence[Instrument], max_late: int
+) -> list[Part]:
+    """Return the parts of a stream in order of time.
+
+    Raises:
+        CatalogError: If a part cannot be read, or parts overlap.
+        MarketDataError: If a part is empty, or a foreign one breaks a rule.
+    """
+    paths = sorted(folder.glob("date=*/part-*.parquet"))
+    parts = [open_part(path, kind, definitions, max_late) for path in paths]
+    parts.sort(key=lambda part: part.summary.first)
+    for earlier, later in pairwise(parts):
+        if later.summary.first <= earlier.summary.last:
+            raise CatalogError(
+                f"{later.path}: parts of a stream must not overlap: got records from "
+                f"{format_instant(later.summary.first[0])}, while {earlier.path} reaches "
+                f"{format_instant(earlier.summary.last[0])}. Remove one of them."
+            )
+    return parts
+
+
 def _open(path: Path) -> pq.ParquetFile:
     try:
         return pq.ParquetFile(path)
@@ -203,14 +237,8 @@ class PartReader:
     def read(self, group: int) -> dict[str, Array]:
         """Return the columns of a row group, read-only. Each: shape (rows of the group,)."""
         table = self._file.read_row_group(group, columns=self._names)
-        return {name: _column(table.column(name)) for name in self._names}
+        return {name: plain_values(table.column(name)) for name in self._names}
 
     def close(self) -> None:
         """Close the file; arrays that were read stay valid."""
         self._file.close()
-
-
-def _column(chunked: pa.ChunkedArray) -> Array:
-    chunk = chunked.chunk(0) if chunked.num_chunks == 1 else chunked.combine_chunks()
-    values = chunk.to_numpy(zero_copy_only=True)
-    return values.view(np.int64) if values.dtype.kind == "M" else values

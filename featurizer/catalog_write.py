@@ -12,7 +12,8 @@ from clock.units import format_instant
 from featurizer.catalog_columns import to_columns
 from featurizer.catalog_parts import Part, write_part
 from featurizer.errors import CatalogError
-from featurizer.ingest.validation import Origin, check_records
+from featurizer.ingest.refusal import Origin
+from featurizer.ingest.validation import check_records
 from featurizer.market import Array, Instrument, Kind
 
 __all__ = ["write_days"]

@@ -109,6 +109,7 @@ def shares_no_state(case: Case) -> None:
     same(case, alone, case.run([market]), "give the same values in a second graph", "its state")
     graph, neighbour = case.graph(), case.graph()
     cuts = [case.count // 3, case.count // 2]
+    alone = case.run(cut_market(market, cuts))
     parts = []
     for piece, foreign in zip(cut_market(market, cuts), cut_market(other, cuts), strict=True):
         parts.append(graph.push(piece, until(piece, graph)))
@@ -217,7 +218,7 @@ def forgets_the_start(case: Case) -> None:
         row = int(wrong.argmax())
         raise BrokenPromiseError(
             f"{label(case)} must not depend on the run's start once it has settled: got "
-            f"{full[row]!r} and, started later, {mine[row]!r} at "
+            f"{float(full[row])!r} and, started later, {float(mine[row])!r} at "
             f"{format_instant(int(late.emitted_at[row]))}. Stay NaN until the window is full, or "
             "declare `settling_ns` and `tolerance`."
         )
@@ -226,8 +227,8 @@ def forgets_the_start(case: Case) -> None:
 PROMISES: Final[tuple[Callable[[Case], None], ...]] = (
     keeps_inputs,
     shares_no_state,
-    ignores_chunks,
     ignores_the_future,
+    ignores_chunks,
     ignores_other_reads,
     pickles,
     bounds_memory,

@@ -116,7 +116,7 @@ def same(case: Case, left: FeatureRows, right: FeatureRows, rule: str, cause: st
     if left.values.shape == right.values.shape:
         row = int((left.values.view(np.int64) != right.values.view(np.int64)).any(1).argmax())
         where = (
-            f"{left.values[row, 0]!r} and {right.values[row, 0]!r} "
+            f"{float(left.values[row, 0])!r} and {float(right.values[row, 0])!r} "
             f"at {format_instant(int(left.emitted_at[row]))}"
         )
     raise BrokenPromiseError(f"{label(case)} must {rule}: got {where}. Look at {cause}.")

@@ -14,7 +14,7 @@ from featurizer.config import FeaturizerConfig
 from featurizer.emission import EMPTY, Emission, RowClock
 from featurizer.errors import FeatureError
 from featurizer.feature import Batch
-from featurizer.graph_chunk import NO_VALUES, Chunk, RowStamps, Track
+from featurizer.graph_chunk import NO_VALUES, Chunk, RowStamps, Track, frozen
 from featurizer.graph_nodes import Column, Node, build_nodes, graph_streams
 from featurizer.market import KINDS, Kind, Records, StreamKey, StreamRequest
 
@@ -138,7 +138,7 @@ class FeatureGraph:
                 plan.state = plan.node.definition.start()
             self._started = True
         found = [records.get(stream) for stream in self._streams]
-        times = [EMPTY if stream is None else stream.receipt_time for stream in found]
+        times = [EMPTY if stream is None else frozen(stream.receipt_time) for stream in found]
         self._check_order(times, until)
         read_times, counts = self._rows.due(times, until)
         chunk = Chunk(found, times, read_times, counts)
@@ -223,9 +223,7 @@ class _Plan:
         for output in node.outputs:
             rows[:, output] = reads
         if node.wanted:
-            if updates.flags.writeable:
-                updates.flags.writeable = False
-            self.updates = updates
+            self.updates = frozen(np.ascontiguousarray(updates, np.float64))
 
     def _columns(self, chunk: Chunk, plans: Sequence[_Plan]) -> list[Array]:
         columns = []

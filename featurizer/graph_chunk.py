@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from featurizer.emission import EMPTY, merge
 from featurizer.market import Records
 
-__all__ = ["Chunk", "Timeline", "Track"]
+__all__ = ["Chunk", "RowStamps", "Timeline", "Track", "frozen"]
 
 Array: TypeAlias = NDArray[Any]
 Track: TypeAlias = tuple[int, ...]
@@ -20,6 +20,14 @@ Track: TypeAlias = tuple[int, ...]
 
 NO_VALUES = np.empty(0)
 NO_VALUES.flags.writeable = False
+
+
+def frozen(column: Array) -> Array:
+    """Return a read-only view: a kernel compiles once for such, and nobody writes to it."""
+    if column.flags.writeable:
+        column = column.view()
+        column.flags.writeable = False
+    return column
 
 
 @dataclass(slots=True)
@@ -96,10 +104,7 @@ class Chunk:
         column = records.columns[name]
         if column.dtype != np.float64:
             column = column.astype(np.float64)
-        if column.flags.writeable:
-            column = column.view()
-            column.flags.writeable = False
-        return column
+        return frozen(column)
 
     def aligned(self, values: Array, own: Track, target: Track, before: float) -> Array:
         """Return the latest value of an input at each update of a track that includes its own.
@@ -141,12 +146,10 @@ class RowStamps:
             if records is None or not len(records):
                 np.maximum(newest, before, out=newest)
                 continue
-            so_far = np.maximum.accumulate(records.event_time)
-            self._newest[place] = max(before, int(so_far[-1]))
+            events = records.event_time
             if len(newest):
-                own = np.maximum(so_far[counts[place] - 1], before)
-                own[: counts[place].searchsorted(0, side="right")] = before
-                np.maximum(newest, own, out=newest)
+                np.maximum(newest, _running_max(events, counts[place], before), out=newest)
+            self._newest[place] = max(before, int(events.max()))
         newest.flags.writeable = False
         return newest
 
@@ -165,3 +168,15 @@ class RowStamps:
         self._tie = int(ties[-1]) + 1
         ties.flags.writeable = False
         return ties
+
+
+def _running_max(values: Array, counts: Array, before: int) -> Array:
+    """Return the largest of *before* and the first so many values, for each count in order."""
+    starts = np.zeros(len(counts), np.int64)
+    starts[1:] = counts[:-1]
+    fresh = counts > starts
+    largest = np.full(len(counts), before)
+    if fresh.any():
+        # the parts between two counts, empty ones left out, cover the values without a gap
+        largest[fresh] = np.maximum.reduceat(values[: counts[-1]], starts[fresh])
+    return np.maximum(np.maximum.accumulate(largest), before)

@@ -15,6 +15,7 @@ def nearest(name: str, known: Iterable[str]) -> str:
     "Did you mean 'mid'? Known: mid, spread."
     """
     names = sorted(known)
-    close = get_close_matches(name, names, n=1)
-    hint = f"Did you mean {close[0]!r}? " if close else ""
+    by_lower = {known_name.lower(): known_name for known_name in reversed(names)}
+    close = get_close_matches(name.lower(), by_lower, n=1, cutoff=0.5)
+    hint = f"Did you mean {by_lower[close[0]]!r}? " if close else ""
     return f"{hint}Known: {', '.join(names)}."

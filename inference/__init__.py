@@ -25,7 +25,7 @@ _HOMES = {
     "train_xgboost": "inference.training",
 }
 
-__all__ = [  # noqa: F822 - provided by __getattr__
+__all__ = [
     "FeatureMismatchError",
     "InferenceConfig",
     "InferenceLoop",

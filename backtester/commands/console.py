@@ -22,7 +22,10 @@ def print_table(table: Any) -> None:
     """Print a rich table on standard output."""
     from rich.console import Console
 
-    Console(highlight=False).print(table)
+    console = Console(highlight=False)
+    if not console.is_terminal:
+        console.width = 140  # a pipe has no width: do not fold tables
+    console.print(table)
 
 
 def note(text: str) -> None:

@@ -120,17 +120,18 @@ def synth(
 ) -> None:
     """Write a seeded synthetic market: quotes, trades and depth that a model can learn from."""
     from backtester.commands.console import print_json, print_table, progress
+    from backtester.loading import make_synthetic
     from backtester.report.table import catalog_table
     from backtester.scenario import checked_model
     from featurizer.catalog import Catalog
-    from featurizer.synthetic import SyntheticMarket, write_synthetic
+    from featurizer.synthetic import SyntheticMarket
 
     settings: dict[str, Any] = {"seed": seed, "duration": duration, "start": start}
     if instrument:
         settings["instruments"] = instrument
     config = checked_model(SyntheticMarket, settings, "lightcone data synth")
     with progress("making a market", quiet=json_) as report:
-        write_synthetic(config, catalog, progress=report)
+        make_synthetic(config, catalog, report)
     streams = Catalog(catalog).describe()
     if json_:
         print_json([asdict(stream) for stream in streams])

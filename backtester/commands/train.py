@@ -27,7 +27,7 @@ def train(
         progress,
         tell_if_compiling,
     )
-    from backtester.report.table import training_table
+    from backtester.report.table import training_json, training_table
     from backtester.scenario import load_scenario
 
     loaded = load_scenario(scenario, set_ or [])
@@ -37,6 +37,6 @@ def train(
     with progress(f"reading {loaded.name}", quiet=json_) as report:
         trained = train_scenario(loaded, report)
     if json_:
-        print_json(trained.as_json())
+        print_json(training_json(trained))
         return
     print_table(training_table(trained))

@@ -5,11 +5,19 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from rich.console import Group
 from rich.table import Table
 
 from clock.units import format_duration, format_instant
 
-__all__ = ["catalog_table", "frame_table", "ingest_table", "summary_table", "training_table"]
+__all__ = [
+    "catalog_table",
+    "frame_table",
+    "ingest_table",
+    "summary_table",
+    "training_json",
+    "training_table",
+]
 
 
 def summary_table(summary: dict[str, Any]) -> Table:
@@ -71,14 +79,26 @@ def _number(value: float | None, pattern: str) -> str:
 
 def training_table(trained: Any) -> Table:
     """Return what was trained, on what, and how well it did where it was not trained."""
-    content = trained.as_json()
-    table = Table(title=content["uri"], title_justify="left", show_header=False, box=None)
-    table.add_column(style="dim")
-    table.add_column()
-    for name, value in content.items():
+    table = _pairs(f"models:/{trained.model.name}/{trained.model.version}")
+    for name, value in training_json(trained).items():
         if name != "uri":
             table.add_row(name.replace("_", " "), _shown(value))
     return table
+
+
+def training_json(trained: Any) -> dict[str, Any]:
+    """Return what was trained as plain values."""
+    model = trained.model
+    tags = {name.removeprefix("lightcone."): value for name, value in model.tags.items()}
+    stamps = ("start", "until", "last_label_visible_at")
+    return {
+        "uri": f"models:/{model.name}/{model.version}",
+        "reused": trained.reused,
+        **{name: format_instant(int(tags[name])) for name in stamps if name in tags},
+        **trained.metrics,
+        "digest": model.digest,
+        "path": str(model.path),
+    }
 
 
 def frame_table(frame: Any, title: str) -> Table:
@@ -98,38 +118,58 @@ def frame_table(frame: Any, title: str) -> Table:
 
 def ingest_table(report: Any, catalog: Any) -> Table:
     """Return what an ingest wrote, and what it did to the stamps."""
-    title = f"{report.instrument} in {catalog}"
-    table = Table(title=title, title_justify="left", show_header=False, box=None)
-    table.add_column(style="dim")
-    table.add_column()
+    table = _pairs(f"{report.instrument} in {catalog}")
     for kind, rows in report.rows.items():
         table.add_row(kind, f"{rows:,}")
     table.add_row("range", f"{format_instant(report.start)} to {format_instant(report.end)}")
     table.add_row("feed latency", _latencies(report.latency_ns))
     if report.gaps:
         table.add_row("gaps accepted", f"{report.gaps:,}")
-    if report.calibration is not None:
-        table.add_row("clock", report.calibration.describe())
+    fit = report.calibration
+    if fit is not None:
+        low, high = min(fit.offsets_ns), max(fit.offsets_ns)
+        table.add_row("receipts moved by", f"{format_duration(low)} to {format_duration(high)}")
+        table.add_row("", f"{fit.method}, drift {fit.drift_ppm:g} ppm; it knows the whole file")
+        least = format_duration(fit.min_feed_latency_ns)
+        table.add_row("", f"so that the fastest message took {least}, as stated")
+        middle, most = (value / 1e3 for value in fit.residual_ns)
+        table.add_row("residual of the fit", f"{middle:,.0f} µs median, {most:,.0f} µs at most")
     return table
 
 
-def catalog_table(streams: Any, catalog: Any) -> Table:
-    """Return one line a stream of a catalog."""
-    table = Table(title=str(catalog), title_justify="left", box=None, header_style="dim")
-    names = ("instrument", "kind", "rows", "from", "to", "longest gap", "feed latency", "size")
-    for name in names:
-        table.add_column(name, justify="right" if name in ("rows", "size") else "left")
+def catalog_table(streams: Any, catalog: Any) -> Group:
+    """Return one table an instrument of a catalog, one line a stream."""
+    by_instrument: dict[str, list[Any]] = {}
     for stream in streams:
+        by_instrument.setdefault(stream.instrument, []).append(stream)
+    tables = [_streams_table(name, own) for name, own in by_instrument.items()]
+    return Group(f"{catalog}: {len(streams)} streams", *tables)
+
+
+def _streams_table(instrument: str, streams: list[Any]) -> Table:
+    start = min(stream.start for stream in streams)
+    end = max(stream.end for stream in streams)
+    title = f"{instrument}, {format_instant(start)} to {format_instant(end)}"
+    table = Table(title=title, title_justify="left", box=None, header_style="dim")
+    table.add_column("kind")
+    for name in ("rows", "MB", "longest gap", "feed latency p50", "p95", "p99", "max"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for stream in streams:
+        latency = [stream.latency_ns[name] / 1e6 for name in ("p50", "p95", "p99", "max")]
         table.add_row(
-            stream.instrument,
             stream.kind,
             f"{stream.rows:,}",
-            format_instant(stream.start),
-            format_instant(stream.end),
-            format_duration(stream.longest_gap_ns),
-            _latencies(stream.latency_ns),
-            f"{stream.size_bytes / 1e6:.1f} MB",
+            f"{stream.size_bytes / 1e6:.1f}",
+            f"{stream.longest_gap_ns / 1e9:.3g} s",
+            *(f"{value:.3g} ms" for value in latency),
         )
+    return table
+
+
+def _pairs(title: str) -> Table:
+    table = Table(title=title, title_justify="left", show_header=False, box=None)
+    table.add_column(style="dim")
+    table.add_column()
     return table
 
 

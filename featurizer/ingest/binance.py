@@ -17,9 +17,9 @@ from featurizer.errors import MarketDataError
 from featurizer.ingest.binance_capture import Capture, read_capture
 from featurizer.ingest.calibration import ClockCalibration, fit_clock
 from featurizer.ingest.known import find_instrument
+from featurizer.ingest.refusal import Origin
 from featurizer.ingest.validation import (
     DEFAULT_MAX_LATENESS_NS,
-    Origin,
     check_receipts,
     check_records,
 )

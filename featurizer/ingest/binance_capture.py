@@ -17,7 +17,7 @@ from typing import IO, Any, Final
 import numpy as np
 
 from featurizer.errors import MarketDataError
-from featurizer.ingest.validation import Origin, refuse_if
+from featurizer.ingest.refusal import Origin, refuse_if
 from featurizer.market import DEPTH, QUOTES, TRADES, Array, Kind
 
 __all__ = ["Capture", "read_capture"]

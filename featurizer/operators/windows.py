@@ -32,7 +32,7 @@ class WindowSums:
     before now - length: only then does the whole window lie in what was seen. An empty window
     sums to zero.
 
-    Memory: the updates of two windows.
+    Memory: the updates of two windows, but for those that add nothing.
     """
 
     __slots__ = ("_held", "_ints", "_sums", "_times")
@@ -105,10 +105,11 @@ def _scan(
                 sums[c] = 0.0
             end = (now // length + 1) * length
         if not reading:
-            known = True
+            known, moves = True, False
             for c in range(columns):
                 known = known and values[c, i] == values[c, i]
-            if known:
+                moves = moves or values[c, i] != 0.0
+            if known and moves:  # what adds nothing takes no room
                 if current == capacity:
                     full = True
                     break
@@ -117,8 +118,8 @@ def _scan(
                     held[slot, c, current] = values[c, i]
                     sums[c] += values[c, i]
                 current += 1
-                if first == _NEVER:
-                    first = now
+            if known and first == _NEVER:
+                first = now
             i += 1
             if not materialise:
                 continue

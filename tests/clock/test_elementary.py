@@ -9,7 +9,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from clock.elementary import exp, log, normal_quantile
+from clock.elementary import exp, log, normal_quantile, normal_quantile_alone
 
 LEAST = 2.0**-53
 
@@ -53,3 +53,13 @@ def test_normal_quantile_agrees_with_the_standard_library(p: float) -> None:
 def test_normal_quantile_is_symmetric_to_the_bit(n: int) -> None:
     p = (n + 0.5) * 2.0**-52
     assert normal_quantile(p) == -normal_quantile(1.0 - p)
+
+
+@settings(deadline=None)
+@given(st.integers(0, 2**52 - 1))
+@example(0)
+@example(2**52 - 1)
+@example(2**40)
+def test_both_normal_quantiles_agree_to_the_bit(n: int) -> None:
+    p = (n + 0.5) * 2.0**-52
+    assert normal_quantile_alone(p) == normal_quantile(p)

@@ -36,11 +36,7 @@ def naive_log_return(mids: Series, now: int, window: int) -> float:
 
 
 def naive_volatility(mids: Series, now: int, window: int) -> float:
-    squares = [
-        (t, math.log(x / before) ** 2)
-        for (_, before), (t, x) in pairwise(mids)
-        if t <= now
-    ]
+    squares = [(t, math.log(x / before) ** 2) for (_, before), (t, x) in pairwise(mids) if t <= now]
     if not squares or squares[0][0] > now - window:
         return math.nan
     return math.sqrt(math.fsum(square for t, square in squares if t > now - window))

@@ -366,3 +366,13 @@ def test_a_kind_of_integers_reaches_a_feature_as_floats() -> None:
     made = FeatureGraph(config(("flow.TradeVolumeImbalance", "flow", {"window": "1ms"})), [A])
     stream = records(A, "trades", [0, 2 * MS], aggressor=[1, -1])
     assert str(made.push(market(stream), 2 * MS).values.tolist()) == "[[nan], [-1.0]]"
+
+
+def test_writable_records_give_the_same_rows_and_stay_as_they_were() -> None:
+    stream = quotes([0, MS, 9 * MS], [1.0, 2.0, 3.0])
+    writable = type(stream)(
+        stream.instrument, stream.kind, {name: c.copy() for name, c in stream.columns.items()}
+    )
+    rows = [FeatureGraph(config(*EIGHT), [A]).push(market(s), 9 * MS) for s in (stream, writable)]
+    assert same_bits(*rows)
+    assert all(column.flags.writeable for column in writable.columns.values())

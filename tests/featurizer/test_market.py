@@ -94,6 +94,7 @@ def test_a_slice_of_records_copies_nothing() -> None:
     assert StreamRequest("X", "quotes").key == part.key
 
 
+@pytest.mark.slow
 def test_importing_the_market_brings_no_heavy_library() -> None:
     code = (
         "import sys, featurizer, featurizer.market, featurizer.errors;"
@@ -101,8 +102,3 @@ def test_importing_the_market_brings_no_heavy_library() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
-
-
-test_importing_the_market_brings_no_heavy_library = pytest.mark.slow(
-    test_importing_the_market_brings_no_heavy_library
-)

@@ -82,7 +82,9 @@ def joined(outputs: list[LoopOutput]) -> LoopOutput:
 
 def same(one: Any, other: Any) -> bool:
     """Whether two named tuples of columns hold the same bits."""
-    return all(a.dtype == b.dtype and a.tobytes() == b.tobytes() for a, b in zip(one, other))
+    return all(
+        a.dtype == b.dtype and a.tobytes() == b.tobytes() for a, b in zip(one, other, strict=True)
+    )
 
 
 _small = st.integers(0, 6).map(lambda n: f"{n}ns")

@@ -7,108 +7,20 @@ of 0.5 and quantities whole lots of 0.5: sums of them are exact in floating poin
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from decimal import Decimal
+from collections.abc import Sequence
 from typing import Any
 
 from hypothesis import strategies as st
 
 from clock.units import parse_instant
-from tests.reference.scenario import Instrument, Row, Scenario, read_scenario
+from tests.reference.case import Case, Model, Records, Terms
+from tests.reference.scenario import Row
 from tests.reference.strategies import Plan
 
 MS = 1_000_000
 STEP = 5 * MS
 START = parse_instant("2024-01-02T00:00:00Z")
 INSTRUMENTS = ("SIM.ALPHA", "SIM.BETA")
-
-Stream = tuple[str, str]
-Records = dict[Stream, list[Row]]
-
-
-@dataclass(frozen=True)
-class Terms:
-    """One instrument, as text that both sides read exactly."""
-
-    id: str
-    contract: str
-    tick_size: str = "0.5"
-    lot_size: str = "0.5"
-    contract_size: str = "1"
-    maker: str = "0.0002"
-    taker: str = "0.0005"
-
-    def mapping(self) -> dict[str, Any]:
-        """Return the instrument as `instruments.yaml` has it."""
-        return {
-            "id": self.id,
-            "contract": self.contract,
-            "tick_size": self.tick_size,
-            "lot_size": self.lot_size,
-            "contract_size": self.contract_size,
-            "base": self.id.split(".")[-1],
-            "quote": "USD",
-            "fees": {"maker": self.maker, "taker": self.taker},
-            "valid_from": "2020-01-01T00:00:00Z",
-        }
-
-    def reference(self) -> Instrument:
-        """Return the instrument as the reference has it."""
-        numbers = (self.tick_size, self.lot_size, self.contract_size)
-        tick, lot, size = (_fraction(text) for text in numbers)
-        fees = _fraction(self.maker), _fraction(self.taker)
-        return Instrument(self.id, tick, lot, size, self.contract, *fees)
-
-
-def _fraction(text: str) -> Any:
-    from fractions import Fraction
-
-    return Fraction(Decimal(text))
-
-
-@dataclass(frozen=True)
-class Model:
-    """A linear model, rounded so that the last bits of a feature rarely decide."""
-
-    weights: tuple[float, ...]
-
-    def __call__(self, values: Sequence[float]) -> float:
-        """Return the prediction for the values of one row."""
-        total = 0.0
-        for weight, value in zip(self.weights, values, strict=True):
-            total += weight * value
-        return round(total, 6)
-
-
-@dataclass(frozen=True)
-class Case:
-    """One example of a law.
-
-    Attributes:
-        terms: The instruments, in the scenario's order.
-        records: Market records by stream, sorted by (event_time, sequence).
-        mapping: The scenario file's mapping, without a strategy.
-        model: What the loop asks.
-        plan: What the strategy does.
-    """
-
-    terms: tuple[Terms, ...]
-    records: Records
-    mapping: Mapping[str, Any]
-    model: Model
-    plan: Plan
-
-    @property
-    def scenario(self) -> Scenario:
-        """The scenario of the reference."""
-        return read_scenario(self.mapping, {t.id: t.reference() for t in self.terms})
-
-    @property
-    def until(self) -> int:
-        """The end of the run."""
-        return self.scenario.until
-
 
 # -- markets ---------------------------------------------------------------------------------------
 
@@ -126,6 +38,8 @@ def _stamps(seeds: Sequence[tuple[int, ...]], first: int) -> list[Row]:
     happened, rows = START + first * STEP, []
     for place, seed in enumerate(seeds, start=1):
         happened += GAPS[seed[0]] * STEP
+        if place > 3:
+            happened = max(happened, START)  # a catalog without records in the run is refused
         receipt = happened + FEEDS[seed[1]] * STEP
         rows.append({"event_time": happened, "receipt_time": receipt, "sequence": 10 * place})
     return rows
@@ -160,14 +74,9 @@ def records_of(
     market: Records = {}
     for name in instruments:
         first = draw(st.integers(-3, 2))
-        market[name, "quotes"] = _quotes(draw(_record_seeds(6, quotes)), first)
-        market[name, "trades"] = _trades(draw(_record_seeds(1, trades)), first)
+        market[name, "quotes"] = _quotes(draw(_record_seeds(10, quotes)), first)
+        market[name, "trades"] = _trades(draw(_record_seeds(4, trades)), first)
     return market
-
-
-def received(rows: Sequence[Row]) -> list[Row]:
-    """Return records in the order in which they reach us."""
-    return sorted(rows, key=lambda row: (row["receipt_time"], row["sequence"]))
 
 
 # -- scenarios -------------------------------------------------------------------------------------
@@ -265,7 +174,7 @@ def models(draw: st.DrawFn, names: Sequence[str]) -> tuple[list[str], Model]:
 
 # -- strategies ------------------------------------------------------------------------------------
 
-EAGER = {"quote": 2, "trade": 1, "features": 3}
+EAGER = {"quote": 1, "trade": 1, "features": 3}
 
 
 @st.composite
@@ -329,12 +238,30 @@ def cases(
         "inference_config": inference,
         "execution": {"entry_latency": draw(latencies), "response_latency": draw(latencies)},
         # The smaller balance runs into refusals for want of funds and margin.
-        "portfolio": {"quote": "USD", "balances": {"USD": draw(st.sampled_from([100000, 400]))}},
+        "portfolio": {
+            "quote": "USD",
+            "balances": {"USD": draw(st.sampled_from([100000, 100000, 400]))},
+        },
     }
     return Case(terms, records, mapping, model, draw(plans()))
 
 
 # -- another future --------------------------------------------------------------------------------
+
+
+@st.composite
+def cuts(draw: st.DrawFn, case: Case, filled_at: Sequence[int]) -> int:
+    """Draw an instant to cut at: not before the first fill, and with records left to change.
+
+    Args:
+        draw: Hypothesis.
+        case: The example.
+        filled_at: Instants at which the venue filled orders in it; may be empty.
+    """
+    begin = min(filled_at, default=START)
+    happened = [row["event_time"] for rows in case.records.values() for row in rows]
+    end = max(begin, min(case.until, max(happened)) - STEP)
+    return begin + draw(st.integers(0, (end - begin) // STEP)) * STEP
 
 
 @st.composite
@@ -352,8 +279,10 @@ def other_futures(draw: st.DrawFn, records: Records, cut: int, stamp: str) -> Re
     for stream, rows in records.items():
         kept = [row for row in rows if row[stamp] <= cut]
         future = [dict(row) for row in rows if row[stamp] > cut]
-        for row in future:
-            what = draw(st.sampled_from(["keep", "change", "delay", "delete", "repeat"]))
+        for place, row in enumerate(future):
+            what = draw(st.sampled_from(["change", "delay", "repeat", "delete", "keep"]))
+            if place == 0 and what == "delete":
+                what = "keep"  # so that the run never lacks records altogether
             if what == "change":
                 _change(row, draw(st.integers(-3, 3)))
             elif what == "delay":
