@@ -11,12 +11,13 @@ from decimal import ROUND_HALF_EVEN, Decimal
 from fractions import Fraction
 from typing import NamedTuple
 
-from backtester.errors import BooksDisagreeError
+from backtester.errors import BooksDisagreeError, ScenarioError
 from featurizer.market import Instrument
 
 __all__ = ["Account", "InstrumentUnits", "LedgerEntry", "Units"]
 
 _FEWEST_DECIMALS = 8
+_LARGEST = 2**61
 
 
 class InstrumentUnits(NamedTuple):
@@ -70,8 +71,19 @@ class Units:
         return self._of[instrument]
 
     def from_decimal(self, amount: Decimal) -> int:
-        """Return an amount of quote currency in ledger units, rounded half to even."""
-        return int((amount * self.per_currency).to_integral_value(rounding=ROUND_HALF_EVEN))
+        """Return an amount of quote currency in ledger units, rounded half to even.
+
+        Raises:
+            ScenarioError: If it is so large that 64 bits might not hold what becomes of it.
+        """
+        units = int((amount * self.per_currency).to_integral_value(rounding=ROUND_HALF_EVEN))
+        if abs(units) > _LARGEST:
+            most = _LARGEST // self.per_currency
+            raise ScenarioError(
+                f"`portfolio.balances` must be at most {most:,} with {self.decimals} decimal "
+                f"places, which these instruments need: got {amount}. Take a smaller balance."
+            )
+        return units
 
     def to_float(self, units: int) -> float:
         """Return ledger units in quote currency."""

@@ -63,11 +63,14 @@ def _exit_code(arguments: list[str] | None) -> int:
     return 0
 
 
+_OURS = ("backtester.engine", "backtester.lockstep", "clock.simulated")
+
+
 def _from_strategy(error: BaseException) -> Any:
-    """Return the traceback without our engine's frames above the callback."""
+    """Return the traceback without the frames of ours above the callback."""
     trace = error.__traceback__
     inner = trace
-    while inner is not None and "backtester/engine.py" in inner.tb_frame.f_code.co_filename:
+    while inner is not None and inner.tb_frame.f_globals.get("__name__") in _OURS:
         inner = inner.tb_next
     return inner or trace
 

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any, get_type_hints
 
 from backtester.engine import nearest
 from backtester.errors import ScenarioError
-from backtester.scenario import Scenario, checked_value
+from backtester.scenario import Scenario
+from backtester.scenario_faults import checked_value
 from backtester.strategy import Strategy
 from clock.units import format_instant
 from featurizer.market import Instrument

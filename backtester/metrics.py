@@ -23,6 +23,9 @@ YEAR_NS = 365 * 86_400 * 1_000_000_000
 MIN_PAIRS = 10
 """Fewest pairs for which a correlation is reported."""
 
+MIN_BLOCKS = 10
+"""Fewest blocks for which an interval is: with one block all resamples are the same."""
+
 
 def quantiles_ms(durations_ns: np.ndarray) -> dict[str, float | None]:
     """Return p50, p95 and p99 of durations, in ms; None when there are none."""
@@ -73,8 +76,11 @@ def correlation(first: np.ndarray, second: np.ndarray) -> float | None:
     x, y = first[both], second[both]
     if len(x) < MIN_PAIRS or np.ptp(x) == 0 or np.ptp(y) == 0:
         return None
+    # scaled, so that no square leaves the range of floats
+    x, y = x / np.abs(x).max(), y / np.abs(y).max()
     x, y = x - x.mean(), y - y.mean()
-    return float((x @ y) / math.sqrt(float(x @ x) * float(y @ y)))
+    scale = math.sqrt(float(x @ x)) * math.sqrt(float(y @ y))
+    return max(-1.0, min(1.0, float(x @ y) / scale)) if scale else None
 
 
 def block_bootstrap(
@@ -136,7 +142,8 @@ def information_coefficient(
         seed: Of the bootstrap.
 
     Returns:
-        The coefficient and the interval, None where there are too few pairs.
+        The coefficient and the interval; None where there are too few pairs, and no interval where
+        they fill fewer than ten blocks.
     """
     whole = correlation(predicted, realised)
     if whole is None:
@@ -144,11 +151,7 @@ def information_coefficient(
     both = np.isfinite(predicted) & np.isfinite(realised)
     table = np.column_stack([predicted[both], realised[both]])
     block = horizon_rows(times[both], horizon_ns)
-    found = block_bootstrap(table, lambda t: correlation(t[:, 0], t[:, 1]), block, resamples, seed)
-    if len(found) < resamples // 2:
-        return whole, None
-    low, high = np.quantile(found, [0.025, 0.975])
-    return whole, (float(low), float(high))
+    return whole, _interval(table, _coefficient, block, resamples, seed)
 
 
 def paired_drop(
@@ -173,7 +176,8 @@ def paired_drop(
         seed: Of the bootstrap.
 
     Returns:
-        The drop (first less second) and its 95 % interval from paired resamples.
+        The drop (first less second) and its 95 % interval from paired resamples; None as in
+        `information_coefficient`.
     """
     both = np.isfinite(predicted) & np.isfinite(before) & np.isfinite(after)
     table = np.column_stack([predicted[both], before[both], after[both]])
@@ -181,9 +185,23 @@ def paired_drop(
     if whole is None:
         return None, None
     block = horizon_rows(times[both], horizon_ns)
-    found = block_bootstrap(table, _drop, block, resamples, seed)
+    return whole, _interval(table, _drop, block, resamples, seed)
+
+
+def _interval(
+    table: np.ndarray, statistic: Any, block: int, resamples: int, seed: int
+) -> tuple[float, float] | None:
+    if len(table) < MIN_BLOCKS * block:
+        return None
+    found = block_bootstrap(table, statistic, block, resamples, seed)
+    if len(found) < resamples // 2:
+        return None
     low, high = np.quantile(found, [0.025, 0.975])
-    return whole, (float(low), float(high))
+    return float(low), float(high)
+
+
+def _coefficient(table: np.ndarray) -> float | None:
+    return correlation(table[:, 0], table[:, 1])
 
 
 def _drop(table: np.ndarray) -> float | None:

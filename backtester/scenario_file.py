@@ -48,8 +48,7 @@ class ScenarioFile:
             value = yaml.load(text, _TextInstants)
         except (yaml.YAMLError, ValueError) as error:
             raise ScenarioError(
-                f"`--set {key}` must have a YAML value: got {text!r}. "
-                "Put text in quotes."
+                f"`--set {key}` must have a YAML value: got {text!r}. Put text in quotes."
             ) from error
         path, node = self._descend(key.strip(), setting)
         node[path[-1]] = value

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -67,6 +68,9 @@ def _money(run: Run, frames: Mapping[str, pl.DataFrame]) -> dict[str, Any]:
     to_float = account.units.to_float
     opening = to_float(account.opening)
     curve = frames["equity"]["equity"].to_numpy()
+    # the mark at the end is one of the regular samples only when the run is a whole number of
+    # periods long
+    regular = curve if (run.until - run.start) % run.period_ns == 0 else curve[:-1]
     fills = frames["fills"]
     profit = float(curve[-1]) - opening
     closing = fills.filter(pl.col("realised") != 0)
@@ -82,8 +86,8 @@ def _money(run: Run, frames: Mapping[str, pl.DataFrame]) -> dict[str, Any]:
         "turnover": _rounded(turnover),
         "hit_rate": _rounded(len(won) / len(closing)) if len(closing) else None,
         "slippage_bps": _rounded(fills["slippage_bps"].fill_nan(None).mean()),
-        "sharpe": _rounded(annualised_ratio(curve[:-1], run.period_ns)),
-        "sortino": _rounded(annualised_ratio(curve[:-1], run.period_ns, downside=True)),
+        "sharpe": _rounded(annualised_ratio(regular, run.period_ns)),
+        "sortino": _rounded(annualised_ratio(regular, run.period_ns, downside=True)),
         "sampling": format_duration(run.period_ns),
         "max_drawdown": _rounded(float(falls.max())) if len(falls) else 0.0,
     }
@@ -151,4 +155,5 @@ def _staleness(orders: pl.DataFrame) -> np.ndarray:
 
 
 def _rounded(value: Any) -> float | None:
-    return None if value is None else round(float(value), 10)
+    # JSON has no NaN and no infinity
+    return None if value is None or not math.isfinite(value) else round(float(value), 10)

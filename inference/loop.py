@@ -13,7 +13,16 @@ from clock.rank import FIRST_RANK, Rank
 from clock.sampler import Sampler
 from inference.errors import ModelFailedError
 from inference.predictors.base import check_columns, check_features
-from inference.rows import MISSING, NEVER, Rows, join_rows, no_rows, rows_after
+from inference.rows import (
+    MISSING,
+    NEVER,
+    Rows,
+    check_order,
+    join_rows,
+    no_rows,
+    rows_after,
+    went_back,
+)
 from inference.schedule import (
     NOTHING,
     LoopOutput,
@@ -100,7 +109,7 @@ class InferenceLoop:
             TimeWentBackwardsError: If the watermark or a row goes back in time.
             ModelFailedError: If the model raises, or does not return one value a row.
         """
-        self._check_order(rows, until)
+        check_order(rows, until, self._rows, self._watermark)
         if len(rows.visible_at):
             self._rows = join_rows(self._rows, rows)
         last, reached = self._watermark
@@ -136,7 +145,7 @@ class InferenceLoop:
             ValueError: If the number of values is not the model's.
         """
         if now < self._watermark[0]:
-            raise _back("a request", now, self._watermark[0])
+            raise went_back("a request", now, self._watermark[0])
         wanted = self._state.values.shape[1]
         if np.shape(values) != (wanted,):
             raise ValueError(f"`values` must have shape ({wanted},): got {np.shape(values)}.")
@@ -203,36 +212,16 @@ class InferenceLoop:
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         vars(self).update(state)
-        for array in (*self._rows, *self._no_rows):
+        specs: list[Any] = [sampler.spec for sampler in self._samplers]
+        for array in (array for arrays in (self._rows, self._no_rows, *specs) for array in arrays):
             array.flags.writeable = False
-        for sampler in self._samplers:
-            for array in sampler.spec:
-                array.flags.writeable = False
         self._specs = tuple(sampler.spec for sampler in self._samplers)
-
-    def _check_order(self, rows: Rows, until: int) -> None:
-        last, reached = self._watermark
-        if until < last:
-            raise _back("the watermark", until, last)
-        visible = rows.visible_at
-        if not len(visible):
-            return
-        first = int(visible[0])
-        held = self._rows.visible_at
-        if len(held) and first < held[-1]:
-            raise _back("a row", first, int(held[-1]))
-        # in lockstep rows of one instant come one by one, each with a watermark just after it
-        if first < last or (first == last and reached > Rank.FEATURE_ROW + 1):
-            raise _back("a row", first, last)
-        if len(visible) > 1 and (visible[1:] < visible[:-1]).any():
-            raise TimeWentBackwardsError("rows must be sorted by `visible_at`: got some that fall.")
 
     def _run(self, until: int, rank: int) -> None:
         first = 0
         while True:
-            status, first = deployment.run(
-                *self._state, self._specs, *self._rows, first, until, rank
-            )
+            given: list[Any] = [*self._state, self._specs, *self._rows, first, until, rank]
+            status, first = deployment.run(*given)
             if status == deployment.DONE:
                 break
             grow = f.more_slots if status == deployment.NEEDS_SLOTS else f.more_room
@@ -300,10 +289,3 @@ def _idle(
         scalars[f.PERIOD] = config.polling.period
         scalars[f.NEXT_POLL] = start
     return state
-
-
-def _back(what: str, instant: int, present: int) -> TimeWentBackwardsError:
-    return TimeWentBackwardsError(
-        f"{what} must not lie before the loop's watermark: got {instant}, which is "
-        f"{present - instant} ns before {present}."
-    )

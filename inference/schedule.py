@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from enum import IntEnum
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -80,10 +80,9 @@ def as_outcomes(columns: NDArray[np.int64], value: NDArray[np.float64]) -> Outco
     """Return named read-only views of an array of shape (OUTCOME_FIELDS, n) and the values."""
     columns.flags.writeable = False
     value.flags.writeable = False
-    named = list(columns)
-    return Outcomes(
-        *named[: f.ATTEMPTS + 1], value, superseded=named[f.SUPERSEDED], own=named[f.OUT_OWN]
-    )
+    rows: list[Any] = list(columns)
+    named = [*rows[: f.ATTEMPTS + 1], value, rows[f.SUPERSEDED], rows[f.OUT_OWN]]
+    return Outcomes(*named)
 
 
 NOTHING = LoopOutput(

@@ -135,15 +135,19 @@ def _fit(
 
     data = xgboost.DMatrix(values, labels, feature_names=list(names), nthread=1)
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("error")  # XGBoost only warns of a parameter it does not know
-            return xgboost.train({**settings, "validate_parameters": True}, data, rounds)
-    except (xgboost.core.XGBoostError, UserWarning, ValueError, TypeError) as error:
-        told = [line.strip() for line in str(error).splitlines() if line.strip()]
-        why = next((line for line in told if "arameter" in line or "Invalid" in line), told[0])
+        with warnings.catch_warnings(record=True) as told:
+            warnings.simplefilter("always")
+            booster = xgboost.train({**settings, "validate_parameters": True}, data, rounds)
+        unused = [str(one.message) for one in told if "not used" in str(one.message)]
+        if unused:  # XGBoost only warns of a parameter it does not know
+            raise ValueError(unused[0])
+    except (xgboost.core.XGBoostError, ValueError, TypeError) as error:
+        lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+        why = next((line for line in lines if "arameter" in line or "Invalid" in line), lines[0])
         raise InputError(
             f"training: `params` must be ones that XGBoost takes: got {settings}. It says: {why}"
         ) from None
+    return booster
 
 
 def _metrics(booster: Any, of: str, values: Floats, labels: Floats) -> dict[str, float]:

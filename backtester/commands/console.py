@@ -15,7 +15,7 @@ Progress = Callable[[int, int], None]
 
 def print_json(content: Any) -> None:
     """Print JSON, and nothing else, on standard output."""
-    sys.stdout.write(json.dumps(content, indent=2) + "\n")
+    sys.stdout.write(json.dumps(content, indent=2, allow_nan=False) + "\n")
 
 
 def print_table(table: Any) -> None:

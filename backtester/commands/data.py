@@ -55,7 +55,6 @@ def ingest(
     from backtester.commands.console import print_json, print_table, progress
     from backtester.errors import ScenarioError
     from backtester.report.table import ingest_table
-    from clock.units import parse_duration
 
     if format_ not in FORMATS:
         close = difflib.get_close_matches(format_, FORMATS, n=1, cutoff=0.3)
@@ -69,15 +68,18 @@ def ingest(
     offset: Any = clock_offset
     if clock_offset not in (None, "auto"):
         text = str(clock_offset)
-        offset = -parse_duration(text[1:]) if text.startswith("-") else parse_duration(text)
+        size = _duration("--clock-offset", text.removeprefix("-"))
+        offset = -size if text.startswith("-") else size
+    least = _duration("--min-feed-latency", min_feed_latency)
+    most = _duration("--max-lateness", max_lateness)
     with progress(f"reading {file.name}", quiet=json_) as report:
         done = ingest_binance_capture(
             file,
             instrument,
             catalog,
             clock_offset=offset,
-            min_feed_latency_ns=parse_duration(min_feed_latency),
-            max_lateness_ns=parse_duration(max_lateness),
+            min_feed_latency_ns=least,
+            max_lateness_ns=most,
             instruments_file=instruments,
             accept_gaps=accept_gaps,
             replace=replace,
@@ -122,7 +124,7 @@ def synth(
     from backtester.commands.console import print_json, print_table, progress
     from backtester.loading import make_synthetic
     from backtester.report.table import catalog_table
-    from backtester.scenario import checked_model
+    from backtester.scenario_faults import checked_model
     from featurizer.catalog import Catalog
     from featurizer.synthetic import SyntheticMarket
 
@@ -137,3 +139,14 @@ def synth(
         print_json([asdict(stream) for stream in streams])
         return
     print_table(catalog_table(streams, catalog))
+
+
+def _duration(option: str, text: str) -> int:
+    from backtester.errors import ScenarioError
+    from clock.errors import UnitError
+    from clock.units import parse_duration
+
+    try:
+        return parse_duration(text)
+    except UnitError as error:
+        raise ScenarioError(f"`{option}`: {error}") from error

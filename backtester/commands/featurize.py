@@ -32,6 +32,7 @@ def featurize(
     import os
 
     from backtester.commands.console import note, print_json, print_table, progress
+    from backtester.commands.output import check_file, writing
     from backtester.errors import ScenarioError
     from backtester.loading import open_catalog
     from backtester.report.table import frame_table
@@ -41,6 +42,8 @@ def featurize(
     config = loaded.featurizer
     if config is None:
         raise ScenarioError(f"{scenario}: `featurizer` must be given to make features. Add it.")
+    path = Path("runs") / f"{loaded.name}-features.parquet" if out is None else out
+    check_file(path)
     from featurizer.dataset import FeatureLabelSet
 
     start = loaded.data.start if config.start_date is None else config.start_date
@@ -49,11 +52,11 @@ def featurize(
     with progress(f"featurizing {loaded.name}", quiet=json_) as report:
         tell = None if report is None else (lambda now: report(now - start, until - start))
         rows = FeatureLabelSet.build(catalog, config, loaded.data.instruments, start, until, tell)
-    path = out or Path("runs") / f"{loaded.name}-features.parquet"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    rows.frame.write_parquet(temporary)
-    os.replace(temporary, path)
+    with writing(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = path.with_name(f".{path.name}.{os.getpid()}")
+        rows.frame.write_parquet(temporary)
+        os.replace(temporary, path)
     if json_:
         columns = list(rows.frame.columns)
         print_json({"path": str(path), "rows": len(rows.frame), "columns": columns})

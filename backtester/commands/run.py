@@ -40,12 +40,15 @@ def run(
         progress,
         tell_if_compiling,
     )
+    from backtester.commands.output import check_folder, save
     from backtester.errors import ScenarioError
     from backtester.scenario import load_scenario
 
     loaded = load_scenario(scenario, set_ or [])
     if mode not in (None, "ahead", "lockstep"):
         raise ScenarioError(f"`--mode` must be ahead or lockstep: got {mode!r}.")
+    folder = Path("runs") / loaded.name if out is None else out
+    check_folder(folder)
     from backtester.run import run_scenario
 
     tell_if_compiling(quiet=json_)
@@ -57,7 +60,7 @@ def run(
             progress=report,
             scenario_file=str(scenario),
         )
-    folder = result.save(out or Path("runs") / loaded.name, picture=not no_report)
+    save(result, folder, picture=not no_report)
     if json_:
         print_json(result.summary)
         return

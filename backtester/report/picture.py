@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 __all__ = ["draw_report"]
 
 _MOST_POINTS = 4000
+_dates: Any = mdates  # has annotations for some of its parts only
 
 
 def draw_report(result: RunResult, path: Path) -> None:
@@ -110,9 +111,9 @@ def _draw_equity(axes: Axes, result: RunResult) -> None:
     axes.set_ylabel(result.summary["currency"])
     titled(axes, "Equity and drawdown", f"sampled every {result.summary['sampling']}")
     axes.legend(loc="best", ncols=2)
-    locator = mdates.AutoDateLocator()
+    locator = _dates.AutoDateLocator()
     axes.xaxis.set_major_locator(locator)
-    axes.xaxis.set_major_formatter(mdates.ConciseDateFormatter(locator))
+    axes.xaxis.set_major_formatter(_dates.ConciseDateFormatter(locator))
 
 
 def _draw_latency(axes: Axes, predictions: pl.DataFrame) -> None:
@@ -154,9 +155,9 @@ def _draw_predictions(axes: Axes, result: RunResult) -> None:
         loc="upper right",
         ncols=2,
     )
-    locator = mdates.AutoDateLocator(maxticks=6)
+    locator = _dates.AutoDateLocator(maxticks=6)
     axes.xaxis.set_major_locator(locator)
-    axes.xaxis.set_major_formatter(mdates.ConciseDateFormatter(locator))
+    axes.xaxis.set_major_formatter(_dates.ConciseDateFormatter(locator))
 
 
 def _times(column: pl.Series) -> np.ndarray:

@@ -16,7 +16,7 @@ TEAL: Final = "#12876f"
 RED: Final = "#c8413b"
 ORANGE: Final = "#d9822b"
 
-_SETTINGS: Final[dict[str, Any]] = {
+_SETTINGS: Final[Any] = {
     "font.family": "DejaVu Sans",
     "font.size": 9,
     "axes.edgecolor": "#c9d1d9",

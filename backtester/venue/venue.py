@@ -136,7 +136,7 @@ class Venue:
     def _margin_refusal(self, order: Order) -> Reason:
         before = self.account.positions.get(order.instrument, 0)
         after = before + order.side * order.lots
-        if abs(after) <= abs(before) and after * before >= 0:
+        if abs(after) < abs(before):  # less at risk than before is never refused
             return Reason.NONE
         # Twice everything, so that a mid between two ticks stays a whole number.
         equity = 2 * self.account.cash

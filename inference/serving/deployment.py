@@ -23,6 +23,7 @@ from inference.serving.queues import (
     put_last,
     put_running,
     put_sorted,
+    step,
     take_first,
     take_free,
     take_running,
@@ -61,7 +62,7 @@ def next_event(c: Ints, t: Ints, row_at: int) -> tuple[int, int]:
     return instant, PREDICTION if visible == instant else TIMER
 
 
-@kernel
+@step
 def see_row(
     c: Ints, t: Ints, values: Floats, row: tuple[int, int, int, int], given: Floats, i: int
 ) -> int:
@@ -83,7 +84,7 @@ def see_row(
     return FEATURE_ROW if asks else NOT_ASKED
 
 
-@kernel
+@step
 def ask(c: Ints, t: Ints, values: Floats, records: Ints, now: int) -> int:
     """Make a request about the newest row, numbered in the order of asking; return its slot."""
     slot = take_free(c, t)
@@ -107,7 +108,7 @@ def ask(c: Ints, t: Ints, values: Floats, records: Ints, now: int) -> int:
     return slot
 
 
-@kernel
+@step
 def turn(c: Ints, t: Ints, now: int) -> int:
     """Run the loop's turn of an instant: who waits goes first; return TIMER if it asks anew."""
     c[f.TIMER_RAN_AT] = now
@@ -124,7 +125,7 @@ def turn(c: Ints, t: Ints, now: int) -> int:
     return TIMER if c[f.POLLING] == f.CONTINUOUS and unasked else NOT_ASKED
 
 
-@kernel
+@step
 def answer(c: Ints, t: Ints) -> int:
     """Let the next answer become visible, which frees the loop's place; return its slot."""
     slot = take_first(c, t, f.ANSWERS)
@@ -134,7 +135,7 @@ def answer(c: Ints, t: Ints) -> int:
     return slot
 
 
-@kernel
+@step
 def place_or_wait(c: Ints, t: Ints, slot: int, now: int) -> int:
     """Send a new request if a place is free, else let it wait; return whom it replaces, or 0."""
     replaced = 0
@@ -150,7 +151,7 @@ def place_or_wait(c: Ints, t: Ints, slot: int, now: int) -> int:
     return replaced
 
 
-@kernel
+@step
 def close(
     c: Ints, t: Ints, values: Floats, records: Ints, asked: Floats, slot: int, rank: int
 ) -> None:
@@ -175,7 +176,7 @@ def close(
     give_free(c, t, slot)
 
 
-@kernel
+@step
 def begin_leg(c: Ints, t: Ints) -> tuple[int, int, int, int]:
     """Take the request whose next leg begins; return its slot, first and last leg, and when."""
     if c[f.SIZE + f.SENDING] > 0:
@@ -195,7 +196,7 @@ def begin_leg(c: Ints, t: Ints) -> tuple[int, int, int, int]:
     return slot, SERVICE, SERVICE, t[slot, f.STARTED_AT]
 
 
-@kernel
+@step
 def end_leg(c: Ints, t: Ints, slot: int, leg: int, ends: int) -> None:
     """Queue a request for the end of its leg; on the network none overtakes another."""
     if leg == SERVICE:

@@ -8,6 +8,9 @@ Here and in `deployment`: `c` is `State.scalars`, `t` is `State.table`.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any, TypeVar, cast
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -15,16 +18,27 @@ from clock.compiled import kernel
 from inference.serving.state import COMPLETED_AT, FREE, HEAD, NUMBER, RUNNING, SIZE
 
 Ints = NDArray[np.int64]
+_F = TypeVar("_F", bound=Callable[..., Any])
 
 
-@kernel
+def step(function: _F) -> _F:
+    """Compile like `kernel`, for kernels alone: without the wrapper that lets Python call it.
+
+    A quarter of the time that the whole deployment takes to compile went into wrappers.
+    """
+    compiled: Any = kernel(function)
+    compiled.targetoptions.update(no_cpython_wrapper=True, no_cfunc_wrapper=True)
+    return cast("_F", compiled)
+
+
+@step
 def put_last(c: Ints, t: Ints, queue: int, slot: int) -> None:
     """Append a slot to a ring, first in, first out."""
     t[(c[HEAD + queue] + c[SIZE + queue]) & (t.shape[0] - 1), queue] = slot
     c[SIZE + queue] += 1
 
 
-@kernel
+@step
 def put_sorted(c: Ints, t: Ints, queue: int, slot: int, field: int) -> None:
     """Insert a slot into a ring sorted by (the stamp *field*, request number)."""
     mask = t.shape[0] - 1
@@ -39,7 +53,7 @@ def put_sorted(c: Ints, t: Ints, queue: int, slot: int, field: int) -> None:
     c[SIZE + queue] += 1
 
 
-@kernel
+@step
 def take_first(c: Ints, t: Ints, queue: int) -> int:
     """Remove and return the first slot of a ring that is not empty."""
     slot = t[c[HEAD + queue], queue]
@@ -48,21 +62,21 @@ def take_first(c: Ints, t: Ints, queue: int) -> int:
     return slot
 
 
-@kernel
+@step
 def take_free(c: Ints, t: Ints) -> int:
     """Return a free slot; the caller has made sure that there is one."""
     c[SIZE + FREE] -= 1
     return t[c[SIZE + FREE], FREE]
 
 
-@kernel
+@step
 def give_free(c: Ints, t: Ints, slot: int) -> None:
     """Take back a slot that no request uses any more."""
     t[c[SIZE + FREE], FREE] = slot
     c[SIZE + FREE] += 1
 
 
-@kernel
+@step
 def completes_before(t: Ints, one: int, other: int) -> bool:
     """Tell which of two running requests completes first: by instant, then by number."""
     if t[one, COMPLETED_AT] != t[other, COMPLETED_AT]:
@@ -70,7 +84,7 @@ def completes_before(t: Ints, one: int, other: int) -> bool:
     return t[one, NUMBER] < t[other, NUMBER]
 
 
-@kernel
+@step
 def put_running(c: Ints, t: Ints, slot: int) -> None:
     """Push a request onto the heap of those a replica has taken on."""
     place = c[SIZE + RUNNING]
@@ -84,7 +98,7 @@ def put_running(c: Ints, t: Ints, slot: int) -> None:
     t[place, RUNNING] = slot
 
 
-@kernel
+@step
 def take_running(c: Ints, t: Ints) -> int:
     """Pop the request that completes first."""
     first = t[0, RUNNING]

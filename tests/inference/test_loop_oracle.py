@@ -25,6 +25,8 @@ from tests.inference.cases import (
 )
 from tests.inference.naive import NaiveLoop
 
+pytestmark = pytest.mark.slow
+
 FIELDS = [field for field in Outcomes._fields if field != "value"]
 
 
