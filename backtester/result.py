@@ -71,7 +71,7 @@ class RunResult:
         digest: str = self.summary["trace_digest"]
         return digest
 
-    def save(self, folder: Path, *, picture: bool = True) -> Path:
+    def save(self, folder: Path | str, *, picture: bool = True) -> Path:
         """Write frames, summary, scenario and report picture; a result that was there is replaced.
 
         Everything is written to a folder beside it first, so that no half result is left behind.
@@ -83,6 +83,7 @@ class RunResult:
         Raises:
             ScenarioError: If the folder holds something that is not a result, or cannot be written.
         """
+        folder = Path(folder)
         if folder.exists() and any(folder.iterdir()) and not (folder / "summary.json").exists():
             raise ScenarioError(
                 f"`--out` must be a new folder or an earlier result: {folder} holds other files. "

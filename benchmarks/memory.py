@@ -1,6 +1,6 @@
 """Peak memory of the same work on a catalog ten times larger: it must not grow with the data.
 
-    python benchmarks/memory.py --json
+python benchmarks/memory.py --json
 """
 
 from __future__ import annotations

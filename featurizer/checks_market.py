@@ -37,7 +37,7 @@ def checked_market(
     """
     market = {}
     for place, request in enumerate(requests):
-        draw = np.random.default_rng([seed, place])
+        draw = np.random.Generator(np.random.Philox([seed, place]))
         received = start + np.sort(draw.integers(0, length_ns // _MS, count)) * _MS
         columns: dict[str, NDArray[Any]] = {
             "event_time": received - draw.integers(0, 5, count) * _MS,

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from clock.errors import InputError
+from inference.errors import ModelNotFoundError
 from inference.mlflow_client import mlflow_client
 from inference.predictors.base import TrainingRecord
 from inference.predictors.xgboost import CARD, card_text
@@ -73,9 +74,8 @@ def train_xgboost(
     settings["nthread"] = 1
     parts = (values, labels) if validation is None else (values, labels, *validation)
     recipe = _recipe(parts, feature_names, settings, rounds, provenance)
-    known = registry.find_tagged(model_name, RECIPE, recipe)
-    if known is not None:
-        model = registry.resolve(f"models:/{model_name}/{known}")
+    model = _registered(registry, model_name, recipe)
+    if model is not None:
         return TrainedModel(model, json.loads(model.tags["lightcone.metrics"]), reused=True)
     booster = _fit(values, labels, feature_names, settings, rounds)
     metrics = _metrics(booster, "train", values, labels)
@@ -110,6 +110,15 @@ def _check(values: Floats, labels: Floats, names: Sequence[str], rounds: int) ->
         raise InputError("training: features and labels must be finite: got NaN or infinity.")
     if rounds < 1:
         raise InputError(f"training: `rounds` must be at least 1: got {rounds}.")
+
+
+def _registered(registry: Registry, name: str, recipe: str) -> ResolvedModel | None:
+    """Return the version that this very training made, unless its artifact is gone."""
+    known = registry.find_tagged(name, RECIPE, recipe)
+    try:
+        return None if known is None else registry.resolve(f"models:/{name}/{known}")
+    except ModelNotFoundError:
+        return None
 
 
 def _recipe(

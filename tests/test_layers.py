@@ -19,6 +19,8 @@ HOST_MODULES = {"time", "uuid", "secrets", "random"}
 HEAVY = {"mlflow", "ray", "xgboost", "matplotlib", "onnxruntime"}
 HEAVY_AT_THE_TOP = {
     "inference/predictors/xgboost.py",
+    "backtester/report/axes.py",
+    "backtester/report/compare.py",
     "backtester/report/picture.py",
     "backtester/report/style.py",
 }

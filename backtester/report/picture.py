@@ -6,7 +6,6 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import matplotlib.dates as mdates
 import numpy as np
 import polars as pl
 from matplotlib.axes import Axes
@@ -15,6 +14,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from backtester.metrics import drawdown
+from backtester.report.axes import as_times, time_axis
 from backtester.report.style import BLUE, GREY, INK, ORANGE, RED, TEAL, look, titled
 
 if TYPE_CHECKING:
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 __all__ = ["draw_report"]
 
 _MOST_POINTS = 4000
-_dates: Any = mdates  # has annotations for some of its parts only
 
 
 def draw_report(result: RunResult, path: Path) -> None:
@@ -56,7 +55,7 @@ def _headline(figure: Figure, summary: dict[str, Any]) -> None:
     ]
     latency = summary["latency_ms"]["p50"]
     if latency is not None:
-        parts.append(f"inference p50 {latency:g} ms, p99 {summary['latency_ms']['p99']:g} ms")
+        parts.append(f"inference p50 {latency:.3g} ms, p99 {summary['latency_ms']['p99']:.3g} ms")
     coefficient = summary["information_coefficient"]
     if coefficient is not None:
         parts.append(f"information coefficient {coefficient:.3f}")
@@ -72,12 +71,12 @@ def _draw_price(axes: Axes, result: RunResult) -> None:
     for name in instruments:
         mid = equity[f"mid:{name}"].to_numpy()
         scale = _first_finite(mid) if several else 1.0
-        axes.plot(_times(equity["time"]), mid / scale, color=BLUE, lw=1, label=name)
+        axes.plot(as_times(equity["time"]), mid / scale, color=BLUE, lw=1, label=name)
         fills = result.fills.filter(pl.col("instrument") == name)
         for side, marker, color in ((1, "^", TEAL), (-1, "v", RED)):
             own = fills.filter(pl.col("side") == side)
             axes.scatter(
-                _times(own["venue_time"]),
+                as_times(own["venue_time"]),
                 own["price"].to_numpy() / scale,
                 marker=marker,
                 s=16 if len(fills) < 400 else 6,
@@ -101,7 +100,7 @@ def _draw_price(axes: Axes, result: RunResult) -> None:
 
 
 def _draw_equity(axes: Axes, result: RunResult) -> None:
-    times = _times(result.equity["time"])
+    times = as_times(result.equity["time"])
     curve = result.equity["equity"].to_numpy()
     profit = curve - curve[0]
     falls = drawdown(curve)
@@ -111,9 +110,7 @@ def _draw_equity(axes: Axes, result: RunResult) -> None:
     axes.set_ylabel(result.summary["currency"])
     titled(axes, "Equity and drawdown", f"sampled every {result.summary['sampling']}")
     axes.legend(loc="best", ncols=2)
-    locator = _dates.AutoDateLocator()
-    axes.xaxis.set_major_locator(locator)
-    axes.xaxis.set_major_formatter(_dates.ConciseDateFormatter(locator))
+    time_axis(axes)
 
 
 def _draw_latency(axes: Axes, predictions: pl.DataFrame) -> None:
@@ -142,9 +139,9 @@ def _draw_predictions(axes: Axes, result: RunResult) -> None:
     shown = done.gather_every(max(1, len(done) // _MOST_POINTS))
     late = shown.filter(pl.col("superseded"))
     axes.scatter(
-        _times(shown["visible_at"]), shown["value"], s=3, color=BLUE, alpha=0.5, linewidths=0
+        as_times(shown["visible_at"]), shown["value"], s=3, color=BLUE, alpha=0.5, linewidths=0
     )
-    axes.scatter(_times(late["visible_at"]), late["value"], s=7, color=ORANGE, linewidths=0)
+    axes.scatter(as_times(late["visible_at"]), late["value"], s=7, color=ORANGE, linewidths=0)
     axes.axhline(0, color=GREY, lw=0.7)
     axes.set_ylabel("predicted change")
     axes.legend(
@@ -155,14 +152,7 @@ def _draw_predictions(axes: Axes, result: RunResult) -> None:
         loc="upper right",
         ncols=2,
     )
-    locator = _dates.AutoDateLocator(maxticks=6)
-    axes.xaxis.set_major_locator(locator)
-    axes.xaxis.set_major_formatter(_dates.ConciseDateFormatter(locator))
-
-
-def _times(column: pl.Series) -> np.ndarray:
-    # matplotlib reads naive datetime64 as UTC
-    return column.dt.replace_time_zone(None).to_numpy()
+    time_axis(axes, ticks=6)
 
 
 def _first_finite(values: np.ndarray) -> float:

@@ -38,7 +38,8 @@ _SETTINGS: Final[Any] = {
 
 def look() -> Any:
     """Return a context in which everything is drawn our way."""
-    return rc_context(_SETTINGS)
+    settings: Any = _SETTINGS  # matplotlib's stubs want literal keys
+    return rc_context(settings)
 
 
 def titled(axes: Axes, title: str, note: str = "") -> None:

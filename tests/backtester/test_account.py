@@ -19,6 +19,9 @@ SPOT = instrument("SIM.SPOT", "spot", tick_size="0.01", lot_size="0.0001")
 WHOLE = instrument("SIM.WHOLE", "linear", tick_size="5", lot_size="1", contract_size="10")
 FINE = instrument("SIM.FINE", "linear", tick_size="0.00001", lot_size="0.001", contract_size="0.1")
 ALL = (SPOT, WHOLE, FINE)
+SIZES = {
+    i.id: Fraction(i.tick_size) * Fraction(i.lot_size) * Fraction(i.contract_size) for i in ALL
+}
 
 
 def half_even(value: Fraction) -> int:
@@ -41,11 +44,8 @@ class NaiveLedger:
         return sum(lots for n, lots, _, _ in self.fills if n == name)
 
     def paid(self, name: str) -> Fraction:
-        terms = next(i for i in ALL if i.id == name)
-        size = Fraction(terms.tick_size) * Fraction(terms.lot_size) * Fraction(terms.contract_size)
-        return sum(
-            (lots * ticks * size for n, lots, ticks, _ in self.fills if n == name), Fraction()
-        )
+        paid = (lots * ticks * SIZES[name] for n, lots, ticks, _ in self.fills if n == name)
+        return sum(paid, Fraction())
 
     @property
     def fees(self) -> Fraction:
@@ -54,11 +54,8 @@ class NaiveLedger:
     def worth(self, prices: dict[str, int]) -> Fraction:
         """Return what is left when everything is sold at some prices in ticks."""
         total = self.opening - self.fees
-        for terms in ALL:
-            size = Fraction(terms.tick_size) * Fraction(terms.lot_size)
-            size *= Fraction(terms.contract_size)
-            total -= self.paid(terms.id)
-            total += self.position(terms.id) * prices[terms.id] * size
+        for name, size in SIZES.items():
+            total += self.position(name) * prices[name] * size - self.paid(name)
         return total
 
 

@@ -376,3 +376,14 @@ def test_writable_records_give_the_same_rows_and_stay_as_they_were() -> None:
     rows = [FeatureGraph(config(*EIGHT), [A]).push(market(s), 9 * MS) for s in (stream, writable)]
     assert same_bits(*rows)
     assert all(column.flags.writeable for column in writable.columns.values())
+
+
+@pytest.mark.parametrize("size", [1, 2, 4, 5])
+def test_every_third_record_emits_a_row_in_chunks_of_any_size(size: int) -> None:
+    stream = quotes([t * MS for t in range(20)], [float(t) for t in range(20)])
+    made = FeatureGraph(config("price.MidPrice"), [A], Emission.of_input(A, "quotes", 3))
+    parts = [
+        made.push(market(stream.slice(i, i + size)), min(i + size, 20) * MS)
+        for i in range(0, 20, size)
+    ]
+    assert joined(parts).values[:, 0].tolist() == [2.0, 5.0, 8.0, 11.0, 14.0, 17.0]

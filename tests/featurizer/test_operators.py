@@ -152,3 +152,15 @@ def test_an_exponential_mean_passes_over_nan() -> None:
 def test_squared_returns_pass_over_what_is_no_price() -> None:
     squares = SquaredReturns().scan(fixed([np.nan, 1.0, math.e, 0.0, -1.0, np.inf, 1.0, 1.0]))
     assert str(squares.round(12).tolist()) == "[nan, nan, 1.0, nan, nan, nan, 1.0, 0.0]"
+
+
+def test_growing_late_and_with_a_ring_that_has_turned_loses_nothing() -> None:
+    # few updates at first, so that reads lie behind and the ring's head has moved when it fills
+    times = np.concatenate([np.arange(0, 5000, 10), np.arange(5000, 7000)])
+    values = np.arange(1.0, len(times) + 1)
+    reads = np.arange(0, 7000, 13)
+    lagged = Lagged(500).scan(fixed(values), batch(times, reads)).reads
+    summed = sums(WindowSums(500), times, values, reads)
+    for now, past, total in zip(reads[40:], lagged[40:], summed[40:], strict=True):
+        assert past == values[(times <= now - 500).nonzero()[0][-1]]
+        assert total == values[(times > now - 500) & (times <= now)].sum()

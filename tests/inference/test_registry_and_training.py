@@ -154,6 +154,20 @@ def test_training_twice_from_nothing_gives_the_same_digest(
     assert again.model.path != made.path
 
 
+def test_a_training_whose_artifact_is_gone_is_repeated(
+    trained: tuple[Registry, TrainedModel], tmp_path: Path
+) -> None:
+    shutil.copytree(trained[0].root, tmp_path, dirs_exist_ok=True)
+    registry = Registry(tmp_path)
+    second = train(registry, rounds=11)
+    shutil.rmtree(second.model.path)
+    with pytest.raises(ModelNotFoundError, match="there is nothing at"):
+        registry.resolve("models:/btc-mid/2")
+    again = train(registry, rounds=11)
+    assert (again.reused, again.model.version) == (False, "3")
+    assert again.model.digest == second.model.digest
+
+
 def test_run_uris_and_paths_lead_to_the_same_artifact(
     trained: tuple[Registry, TrainedModel],
 ) -> None:

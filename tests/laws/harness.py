@@ -1,0 +1,376 @@
+"""Plays an example of a law in the real engine, and reads what happened off the trace's bytes.
+
+Everything is the product's own: a catalog in Parquet, windows of a few rows, the graph, the loops,
+the venue. Only the model is a plain function, and the strategy a script that both sides share.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import struct
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+import polars as pl
+from hypothesis import HealthCheck, Phase, settings
+
+from backtester.result import RunResult
+from backtester.run import Mode, Run
+from backtester.scenario import Scenario
+from backtester.strategy import Strategy
+from backtester.trace import EntryKind
+from featurizer.catalog import Catalog
+from featurizer.market import Instrument
+from tests.reference.case import Case
+from tests.reference.features import FeatureRow
+from tests.reference.strategies import Order, Script
+
+TICK = LOT = 0.5  # as the terms of a case have them
+LOOP_SHIFT = 40
+
+# -- how many examples -----------------------------------------------------------------------------
+
+
+def law(examples: int, **others: Any) -> settings:
+    """Return the settings of a law: the same examples in every run.
+
+    `LIGHTCONE_LAW_EXAMPLES=5` tries five times as many, other ones each time.
+    """
+    factor = int(os.environ.get("LIGHTCONE_LAW_EXAMPLES", "1"))
+    return settings(
+        max_examples=examples * factor,
+        deadline=None,
+        derandomize=factor == 1,
+        database=None,
+        print_blob=True,
+        suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
+        **others,
+    )
+
+
+def hunt(examples: int) -> settings:
+    """Return the settings under which a mutant is hunted: it need not be shrunk."""
+    return law(examples, phases=(Phase.generate,), report_multiple_bugs=False)
+
+
+@dataclass
+class Tally:
+    """How many examples of a law could have shown that it is broken.
+
+    Attributes:
+        examples: All of them.
+        filled: Those with a fill before the cut.
+        telling: Those in which also the trace after the cut is changed by the perturbation.
+    """
+
+    examples: int = 0
+    filled: int = 0
+    telling: int = 0
+
+    def note(self, *, filled: bool, changed: bool = True) -> None:
+        """Count one example."""
+        self.examples += 1
+        self.filled += filled
+        self.telling += filled and changed
+
+    def assert_half_are_telling(self) -> None:
+        """Assert what the design asks of a law's examples, and print the count."""
+        print(f"{self.examples} examples, {self.filled} with fills, {self.telling} telling")
+        assert self.examples > 0
+        assert 2 * self.telling >= self.examples, f"too few examples can fail: {self}"
+
+
+# -- a case as the product takes it ----------------------------------------------------------------
+
+
+class Formula:
+    """A model that is a plain function of one row: the same bits in any batch."""
+
+    batch_invariant, accepts_nan, digest, version, training = True, False, "formula", "", None
+
+    def __init__(self, names: tuple[str, ...], function: Callable[[list[float]], float]) -> None:
+        self.feature_names, self.function = names, function
+
+    def predict(self, values: np.ndarray) -> np.ndarray:
+        return np.array([self.function(row) for row in values.tolist()], np.float64).reshape(-1)
+
+
+def write_catalog(case: Case, folder: Path) -> Catalog:
+    """Write the records of a case as a catalog."""
+    instruments = [Instrument.model_validate(terms.mapping()) for terms in case.terms]
+    catalog = Catalog.create(folder, instruments)
+    for (name, kind), rows in case.records.items():
+        if rows:
+            stamps = pl.col("event_time", "receipt_time").cast(pl.Datetime("ns", "UTC"))
+            catalog.write(name, kind, pl.DataFrame(rows).with_columns(stamps))
+    return catalog
+
+
+@contextmanager
+def catalog_of(case: Case) -> Iterator[Catalog]:
+    """Return the catalog of a case for as long as it is needed."""
+    with TemporaryDirectory() as folder:
+        yield write_catalog(case, Path(folder))
+
+
+def scenario_of(case: Case, catalog: Catalog) -> Scenario:
+    """Return the scenario of a case; its strategy is given to the run as an object."""
+    data = {**case.mapping["data"], "catalog": str(catalog.root)}
+    unused = {"class": "backtester.strategies.MLStrategy"}
+    return Scenario.model_validate({**case.mapping, "data": data, "strategy": unused})
+
+
+# -- the strategy ----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Call:
+    """One callback: what it was handed, and what could be looked up from it."""
+
+    event: str
+    now: int
+    fields: dict[str, Any]
+    view: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def told(self) -> str:
+        """Everything that it was handed or could look up, as a text: NaN equals NaN."""
+        return repr((self.event, self.now, self.fields, self.view))
+
+
+class Player(Strategy):
+    """Turns callbacks into the reference's events, and its actions into orders and timers."""
+
+    quote_fields = (
+        "bid_price",
+        "bid_quantity",
+        "ask_price",
+        "ask_quantity",
+        "event_time",
+        "receipt_time",
+        "sequence",
+    )
+    trade_fields = ("price", "quantity", "aggressor", "event_time", "receipt_time", "sequence")
+
+    def __init__(self, case: Case, *, watch: bool, looks: tuple[int, ...] = ()) -> None:
+        self.instruments = [terms.id for terms in case.terms]
+        self.decide = Script(case.plan, self.instruments)
+        self.watch, self.looks = watch, looks
+        self.calls: list[Call] = []
+        self.sides: dict[int, int] = {}
+
+    def play(self, ctx: Any, event: str, fields: dict[str, Any]) -> None:
+        view = self._look(ctx) if self.watch else {}
+        self.calls.append(Call(event, ctx.now, fields, view))
+        for action in self.decide(event, ctx.now, fields):
+            if isinstance(action, Order):
+                send = ctx.buy if action.side > 0 else ctx.sell
+                limit = None if action.limit_ticks is None else action.limit_ticks * TICK
+                number = send(action.instrument, action.lots * LOT, limit)
+                self.sides[number] = action.side
+            else:
+                ctx.call_at(action.at, action.name)
+
+    def _look(self, ctx: Any) -> dict[str, Any]:
+        return {
+            "quotes": {name: ctx.quote(name) for name in self.instruments},
+            "row": ctx.features,
+            "answer": ctx.inference.latest(),
+            "positions": {name: ctx.portfolio.position(name) for name in self.instruments},
+            "cash": ctx.portfolio.cash,
+        }
+
+    def on_start(self, ctx: Any) -> None:
+        self.play(ctx, "start", {})
+        for instant in self.looks:
+            ctx.call_at(instant, "look")
+
+    def on_order(self, ctx: Any, report: Any) -> None:
+        filled = {"ticks": report.fill.ticks} if report.fill else {}
+        fields = {
+            "order": report.order,
+            "instrument": report.instrument,
+            "side": self.sides[report.order],
+            "kind": report.kind.name.lower(),
+            "lots": round(report.quantity / LOT),
+        }
+        self.play(ctx, "order", fields | filled)
+
+    def on_fill(self, ctx: Any, fill: Any) -> None:
+        fields = {
+            "order": fill.order,
+            "instrument": fill.instrument,
+            "side": int(fill.side),
+            "kind": "filled",
+            "lots": fill.lots,
+            "ticks": fill.ticks,
+        }
+        self.play(ctx, "fill", fields)
+
+    def on_timer(self, ctx: Any, name: str) -> None:
+        self.play(ctx, "timer", {"name": name})
+
+    def on_prediction(self, ctx: Any, answer: Any) -> None:
+        names = ("instrument", "loop", "number", "value", "emitted_at")
+        self.play(ctx, "prediction", {name: getattr(answer, name) for name in names})
+
+    def on_stop(self, ctx: Any) -> None:
+        self.play(ctx, "stop", {})
+
+
+class EagerPlayer(Player):
+    """Wants to be told everything; `Player` itself is woken by answers, reports and timers."""
+
+    def on_quote(self, ctx: Any, quote: Any) -> None:
+        self.play(ctx, "quote", {"instrument": quote.instrument, **quote._asdict()})
+
+    def on_trade(self, ctx: Any, trade: Any) -> None:
+        self.play(ctx, "trade", {"instrument": trade.instrument, **trade._asdict()})
+
+    def on_features(self, ctx: Any, row: Any) -> None:
+        fields = {"instrument": row.instrument, "values": row.values}
+        self.play(ctx, "features", fields | {"emitted_at": row.emitted_at})
+
+
+# -- what happened ---------------------------------------------------------------------------------
+
+WORDS = {
+    EntryKind.FEATURE_ROW: "emitted_at event_time tie instrument",
+    EntryKind.REQUEST: "instrument emitted_at tie",
+    EntryKind.OUTCOME: "outcome attempts replica sent_at arrived_at started_at completed_at "
+    "superseded value",
+    EntryKind.ORDER: "instrument side type lots limit_ticks",
+    EntryKind.VENUE_LEDGER: "instrument lots ticks fee realised cash position basis",
+    EntryKind.REPORT: "order kind reason venue_time lots ticks fee",
+    EntryKind.BELIEF_LEDGER: "instrument lots ticks fee realised cash position basis",
+}
+"""The words of each kind of entry after instant, rank, kind and number; a row's values follow."""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One entry of the trace, as its bytes say."""
+
+    instant: int
+    rank: int
+    number: int
+    words: dict[str, Any]
+    values: tuple[float, ...] = ()
+
+    def __getattr__(self, name: str) -> Any:
+        try:
+            return self.words[name]
+        except KeyError:
+            raise AttributeError(name) from None
+
+    @property
+    def request(self) -> tuple[int, int]:
+        """Loop and number of a request or an outcome."""
+        return self.number >> LOOP_SHIFT, self.number & ((1 << LOOP_SHIFT) - 1)
+
+
+def read_entry(data: bytes) -> tuple[EntryKind, Entry]:
+    """Return an entry of the trace from its bytes."""
+    words = struct.unpack(f"<{len(data) // 8}q", data)
+    kind = EntryKind(words[2])
+    names = WORDS[kind].split()
+    named = dict(zip(names, words[4:], strict=False))
+    values = as_floats(words[4 + len(names) :])
+    if kind is EntryKind.OUTCOME:
+        named["value"] = as_floats([named["value"]])[0]
+    return kind, Entry(words[0], words[1], words[3], named, values)
+
+
+def as_floats(words: Any) -> tuple[float, ...]:
+    """Return 64-bit words as the floats of the same bits."""
+    return struct.unpack(f"<{len(words)}d", struct.pack(f"<{len(words)}q", *words))
+
+
+@dataclass
+class Played:
+    """A run of a case that has come to its end."""
+
+    case: Case
+    run: Run
+    result: RunResult
+    calls: list[Call]
+
+    def __post_init__(self) -> None:
+        self.trace = self.result.trace
+        self.digest = self.result.trace_digest
+        self.entries: dict[EntryKind, list[Entry]] = {kind: [] for kind in EntryKind}
+        for _, data in self.trace:
+            kind, entry = read_entry(data)
+            self.entries[kind].append(entry)
+
+    @property
+    def fills(self) -> list[Entry]:
+        """What the venue executed, as its books have it."""
+        return self.entries[EntryKind.VENUE_LEDGER]
+
+    @property
+    def rows(self) -> list[FeatureRow]:
+        """The feature rows that became visible, as the reference has them."""
+        return [
+            FeatureRow(
+                entry.number,
+                entry.emitted_at,
+                entry.instant,
+                entry.event_time,
+                entry.tie,
+                entry.instrument,
+                entry.values,
+            )
+            for entry in self.entries[EntryKind.FEATURE_ROW]
+        ]
+
+
+def play(
+    case: Case,
+    catalog: Catalog,
+    *,
+    mode: Mode = "ahead",
+    window_rows: int = 7,
+    watch: bool = False,
+    looks: tuple[int, ...] = (),
+    eager: bool = True,
+    model: Callable[[list[float]], float] | None = None,
+) -> Played:
+    """Run a case in the engine.
+
+    Args:
+        case: The example.
+        catalog: Its records, written by `write_catalog`.
+        mode: Ahead or in lockstep.
+        window_rows: Quotes in a window; a few, so that a run has many windows.
+        watch: Note at every callback what can be looked up.
+        looks: Further timers, from which nothing is decided.
+        eager: Subscribe to records and rows as well.
+        model: What answers instead of the case's model.
+    """
+    scenario = scenario_of(case, catalog)
+    strategy = (EagerPlayer if eager else Player)(case, watch=watch, looks=looks)
+    decide = strategy.decide
+    strategy.decide = lambda event, now, fields: (  # type: ignore[assignment]
+        [] if fields.get("name") == "look" else decide(event, now, fields)
+    )
+    predictors: Mapping[str, Any] = {
+        name: Formula(config.features or (), model or case.model)
+        for name, config in scenario.inference_config.items()
+    }
+    run = Run(scenario, strategy, catalog, predictors, mode=mode, keep_trace=True)
+    result = run.execute(window_rows)
+    return Played(case, run, result, strategy.calls)
+
+
+def same_number(one: float, other: float, tolerance: float = 1e-9) -> bool:
+    """Whether two values agree to a relative tolerance; NaN agrees with NaN alone."""
+    if math.isnan(one) or math.isnan(other):
+        return math.isnan(one) and math.isnan(other)
+    return math.isclose(one, other, rel_tol=tolerance, abs_tol=1e-12)
