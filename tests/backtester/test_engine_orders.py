@@ -104,6 +104,7 @@ def test_windows_change_nothing(tmp_path, window_rows):
     assert len(digests) == 1
 
 
+@pytest.mark.slow
 def test_an_unrelated_timer_changes_no_fill(tmp_path):
     class Restless(Script):
         def on_start(self, ctx: Any) -> None:
@@ -250,6 +251,11 @@ def test_what_is_due_at_until_does_not_happen(tmp_path):
     assert script.heard == []
 
 
+@pytest.mark.xfail(
+    strict=True,
+    reason="the venue's book stays where the last order found it: run._finish does not advance it "
+    "to the end before build_result marks the positions",
+)
 def test_positions_are_marked_at_the_venues_last_mid_at_the_end(tmp_path):
     script = Script({1.0: (10,)})
     quotes = [Quote(0, bid=99, ask=101), Quote(50, bid=109, ask=111, received=200)]
@@ -333,9 +339,9 @@ def test_a_timer_in_the_past_ends_the_run_as_an_error_of_the_strategy(tmp_path):
 @pytest.mark.xfail(
     strict=True, reason="ctx.call_at takes any number: `now` becomes a float for that instant"
 )
-def test_a_timer_at_a_fraction_of_a_nanosecond_is_refused(tmp_path):
+def test_a_timer_at_a_float_is_refused(tmp_path):
     with pytest.raises(StrategyError):
-        play(tmp_path, Asks(lambda ctx: ctx.call_at(ctx.now + 0.5)), [Quote(0)])
+        play(tmp_path, Asks(lambda ctx: ctx.call_at(ctx.now + 1e6)), [Quote(0)])
 
 
 def test_an_order_from_on_stop_is_refused(tmp_path):
