@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
+from operator import index
 from typing import TYPE_CHECKING, Any
 
 from backtester.account import Account, Units
@@ -16,7 +17,7 @@ from backtester.sources import ItemSource, Place, QuoteSource
 from backtester.strategy import Strategy
 from backtester.timeline import Timeline
 from backtester.venue.venue import Outcome, Venue
-from clock.errors import SimulationError
+from clock.errors import InputError, SimulationError, TimeWentBackwardsError
 from clock.rank import Rank
 from clock.simulated import SimulatedClock
 from clock.units import format_instant
@@ -137,7 +138,7 @@ class Engine:
         try:
             run()
         except SimulationError as error:
-            if not isinstance(error, OrderError | LookupError):
+            if not isinstance(error, InputError | TimeWentBackwardsError | LookupError):
                 raise
             raise self._failure(error) from error
         except Exception as error:
@@ -222,7 +223,7 @@ class Engine:
         """Call `on_timer` at an instant, after everything else of it."""
         self._counts["timers"] += 1
         self.clock.call_at(
-            instant,
+            index(instant),  # refuses a float: instants are whole nanoseconds
             partial(self._act, Rank.TIMER, "on_timer", self.strategy.on_timer, self.context, name),
             Rank.TIMER,
             (1, self._counts["timers"]),
@@ -347,7 +348,8 @@ def _whole(value: float, step: float, what: str, unit: str, instrument: str) -> 
         count = round(number)
     except (TypeError, ValueError, OverflowError) as error:
         raise OrderError(f"`{what}` must be a number: got {value!r}.") from error
-    if count <= 0 or abs(number - count) > 1e-6 * max(1.0, abs(number)):
+    # what a float cannot hold exactly is forgiven, what the user wrote is not
+    if count <= 0 or abs(number - count) > 1e-6 + 1e-15 * abs(number):
         raise OrderError(
             f"`{what}` of {instrument} must be a positive whole number of {unit} of {step:g}: "
             f"got {value!r}. Round it to a multiple of {step:g}."

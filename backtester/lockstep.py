@@ -94,8 +94,7 @@ class LockstepPlanes:
                 place = self._engine.place()
                 self._push_record(source.stream, place)
 
-        deliver.__name__ = getattr(wanted, "__name__", source.stream[1])
-        return Subscription(source, deliver)
+        return Subscription(source, source.callback, deliver)
 
     def close_window(self) -> tuple[FeatureRows | None, list[Outcomes]]:
         """Take the window into the trace; return its visible rows and each loop's outcomes."""

@@ -305,7 +305,11 @@ class Run:
     def _open_market(self, records: Mapping[StreamKey, Records]) -> list[Subscription]:
         for source, _ in self._market:
             source.open_window(records[source.stream])
-        return [Subscription(source, call) for source, call in self._market if call is not None]
+        return [
+            Subscription(source, source.callback, call)
+            for source, call in self._market
+            if call is not None
+        ]
 
     def _close_market(self) -> None:
         for source, _ in self._market:
@@ -317,13 +321,13 @@ class Run:
             self._row_source.open_window(planned.rows, planned.first_row)
             call = self._wanted["on_features"]
             if call is not None:
-                subscriptions.append(Subscription(self._row_source, call))
+                subscriptions.append(Subscription(self._row_source, "on_features", call))
         for source, outcomes in zip(self._answer_sources, planned.outcomes, strict=False):
             news = np.flatnonzero((outcomes.outcome == _COMPLETED) & (outcomes.superseded == 0))
             source.open_window(outcomes, news)
             call = self._wanted["on_prediction"]
             if call is not None:
-                subscriptions.append(Subscription(source, call))
+                subscriptions.append(Subscription(source, "on_prediction", call))
         return subscriptions
 
     def _venue_quotes(self, window: Window) -> dict[str, Records]:
@@ -336,6 +340,7 @@ class Run:
 
     def _finish(self) -> RunResult:
         self.engine.stop()
+        self.venue.mids(self.until)  # what is held is marked at the venue's last quote
         for kept, rest in zip(self.outcomes, self.planes.finish(self.until), strict=True):
             kept.append(rest)
         self.engine.ledger.close_window(self.trace)

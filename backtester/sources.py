@@ -106,6 +106,7 @@ class MarketSource(ItemSource):
     ) -> None:
         super().__init__(Rank.RECEIPT, (instrument[1], kind[1]))
         self.stream = (instrument[0], kind[0])
+        self.callback = f"on_{kind[0].removesuffix('s')}"
         self.fields = tuple(fields)
         self._class = record_class(kind[0], instrument[0], fields)
         self._columns: list[np.ndarray] = []

@@ -17,9 +17,16 @@ __all__ = ["Subscription", "Timeline"]
 
 
 class Subscription(NamedTuple):
-    """A source and the callback that its items wake, called as `handler(context, item)`."""
+    """A source and the callback that its items wake.
+
+    Attributes:
+        source: The items.
+        callback: Name of the callback, for messages.
+        handler: Called as `handler(context, item)`.
+    """
 
     source: ItemSource
+    callback: str
     handler: Callable[[Any, Any], None]
 
 
@@ -103,8 +110,7 @@ class Timeline:
     def callback(self, now: int) -> str:
         """Return the name of the callback that the present item woke."""
         source = self.place(now).source
-        handler = next(s.handler for s in self._subscriptions if s.source is source)
-        return getattr(handler, "__name__", repr(handler))
+        return next(s.callback for s in self._subscriptions if s.source is source)
 
 
 def _ranks(source: ItemSource) -> np.ndarray:

@@ -251,11 +251,6 @@ def test_what_is_due_at_until_does_not_happen(tmp_path):
     assert script.heard == []
 
 
-@pytest.mark.xfail(
-    strict=True,
-    reason="the venue's book stays where the last order found it: run._finish does not advance it "
-    "to the end before build_result marks the positions",
-)
 def test_positions_are_marked_at_the_venues_last_mid_at_the_end(tmp_path):
     script = Script({1.0: (10,)})
     quotes = [Quote(0, bid=99, ask=101), Quote(50, bid=109, ask=111, received=200)]
@@ -317,28 +312,16 @@ def test_what_no_venue_would_understand_ends_the_run_where_it_was_asked(tmp_path
     [lambda ctx: ctx.buy(ALPHA, 100_000.03), lambda ctx: ctx.buy(ALPHA, 0.1, 500_000.25)],
     ids=["quantity", "price"],
 )
-@pytest.mark.xfail(
-    strict=True,
-    reason="engine._whole allows a millionth of the number: beyond half a million lots or ticks "
-    "any value is rounded silently",
-)
 def test_a_large_number_that_is_not_whole_is_refused_too(tmp_path, ask):
     with pytest.raises(StrategyError, match="must be a positive whole number"):
         play(tmp_path, Asks(ask), [Quote(0)])
 
 
-@pytest.mark.xfail(
-    strict=True,
-    reason="engine._guard lets TimeWentBackwardsError through: no callback, no traceback",
-)
 def test_a_timer_in_the_past_ends_the_run_as_an_error_of_the_strategy(tmp_path):
     with pytest.raises(StrategyError, match=r"Asks.on_timer.* must not be due before the present"):
         play(tmp_path, Asks(lambda ctx: ctx.call_at(ctx.now - 1)), [Quote(0)])
 
 
-@pytest.mark.xfail(
-    strict=True, reason="ctx.call_at takes any number: `now` becomes a float for that instant"
-)
 def test_a_timer_at_a_float_is_refused(tmp_path):
     with pytest.raises(StrategyError):
         play(tmp_path, Asks(lambda ctx: ctx.call_at(ctx.now + 1e6)), [Quote(0)])

@@ -252,6 +252,7 @@ def test_an_exception_names_its_callback_and_its_instant(tmp_path, callback, ms,
     def on_timer(self: Any, ctx: Any, name: str) -> None:
         ctx.buy(ALPHA, 0.1)
 
+    fail.__name__ = callback
     defined = {"on_start": on_start, "on_timer": on_timer, callback: fail}
     failing = types.new_class("Failing", (Strategy,), {}, lambda body: body.update(defined))
     with pytest.raises(StrategyError) as caught:
@@ -269,6 +270,23 @@ def test_an_exception_names_its_callback_and_its_instant(tmp_path, callback, ms,
     assert (error.callback, since(error.instant)) == (callback, ms)
     assert f"`Failing.{callback}` raised ZeroDivisionError at 2024-01-02T00:00:00" in str(error)
     assert isinstance(error.__cause__, ZeroDivisionError)
+
+
+def test_an_exception_in_a_decorated_callback_names_the_callback_too(tmp_path):
+    def decorated(run: Any) -> Any:
+        def wrapper(self: Any, ctx: Any, quote: Any) -> None:
+            run(self, ctx, quote)
+
+        return wrapper
+
+    class Failing(Strategy):
+        @decorated
+        def on_quote(self, ctx: Any, quote: Any) -> None:
+            raise ZeroDivisionError
+
+    with pytest.raises(StrategyError) as caught:
+        play(tmp_path, Failing(), [Quote(1)])
+    assert caught.value.callback == "on_quote"
 
 
 def test_a_lookup_of_an_unknown_feature_is_the_strategys_error(tmp_path):
