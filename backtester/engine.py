@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 __all__ = ["Engine"]
 
 _BEFORE_EVERYTHING = -1
+_NEVER = -1
 
 Handler = Callable[[Any, Any], None]
 
@@ -83,6 +84,8 @@ class Engine:
         self._last_sent = (-1, -1)
         self._last_arrival = self._last_report = 0
         self._stopped = False
+        self._driving = False
+        self._turned = _NEVER
         self.in_flight = {"orders": 0, "reports": 0}
 
     # --- running -------------------------------------------------------------------------------
@@ -105,9 +108,12 @@ class Engine:
         """
         self._timeline = timeline
         if timeline.single is not None:
-            self._guard(partial(self._run_single, timeline.single.handler, timeline.stamped()))
+            run = partial(self._run_single, timeline.single.handler, timeline.stamped())
         else:
-            self._guard(partial(self._run_merged, timeline.merged()))
+            run = partial(self._run_merged, timeline.merged())
+        self._driving = True
+        self._guard(run)
+        self._driving = False
         self._guard(partial(self.clock.advance_to, until))
 
     def stop(self) -> None:
@@ -132,6 +138,8 @@ class Engine:
             if now >= clock.due:
                 clock.advance_to(now, rank)
             clock._now = now
+            if rank == Rank.TIMER:
+                self._turned = now
             handler(context, item)
 
     def _guard(self, run: Callable[[], None]) -> None:
@@ -142,6 +150,8 @@ class Engine:
                 raise
             raise self._failure(error) from error
         except Exception as error:
+            if self._action is None and not self._driving:
+                raise  # not the strategy's: ours
             raise self._failure(error) from error
 
     def _failure(self, error: Exception) -> StrategyError:
@@ -155,6 +165,8 @@ class Engine:
 
     def _act(self, rank: int, callback: str, run: Callable[..., None], *args: Any) -> None:
         """Run something of the strategy's from the clock, as seen from a rank."""
+        if rank == Rank.TIMER:
+            self._turned = self.clock.now
         outer, self._action = self._action, (rank, callback)
         run(*args)
         self._action = outer
@@ -163,9 +175,12 @@ class Engine:
 
     def place(self) -> Place:
         """Return where in the order of time the strategy now reads."""
-        if self._action is not None:
-            return Place(self.clock.now, self._action[0], None, 0)
-        return self._timeline.place(self.clock.now)
+        now = self.clock.now
+        if self._action is None:
+            return self._timeline.place(now)
+        # a report that re-opens an instant whose timers have run sees what they saw
+        rank = max(self._action[0], Rank.TIMER) if self._turned == now else self._action[0]
+        return Place(now, rank, None, 0)
 
     def instrument_name(self, name: str | None) -> str:
         """Return an instrument's id, checked; None means the only one."""

@@ -22,7 +22,7 @@ from inference.schedule import Outcome
 if TYPE_CHECKING:
     from backtester.run import Run
 
-__all__ = ["RunResult", "build_result", "load_result"]
+__all__ = ["RunResult", "build_result", "check_folder", "load_result"]
 
 FRAMES = ("orders", "fills", "reports", "equity", "predictions", "records")
 """Frames of a result; each is saved as a Parquet file of that name."""
@@ -84,12 +84,7 @@ class RunResult:
             ScenarioError: If the folder holds something that is not a result, or cannot be written.
         """
         folder = Path(folder)
-        if folder.exists() and any(folder.iterdir()) and not (folder / "summary.json").exists():
-            raise ScenarioError(
-                f"`--out` must be a new folder or an earlier result: {folder} holds other files. "
-                "Name another one."
-            )
-        folder.parent.mkdir(parents=True, exist_ok=True)
+        check_folder(folder)
         new = folder.with_name(f".{folder.name}.{os.getpid()}.new")
         shutil.rmtree(new, ignore_errors=True)
         new.mkdir()
@@ -110,6 +105,27 @@ class RunResult:
         finally:
             shutil.rmtree(new, ignore_errors=True)
         return folder
+
+
+def check_folder(folder: Path) -> None:
+    """Refuse a place where a result cannot be written; make the folders above it.
+
+    Raises:
+        ScenarioError: If it is a file, holds something else than a result, or is not writable.
+    """
+    if folder.exists() and not folder.is_dir():
+        raise ScenarioError(f"`--out` must be a folder: {folder} is a file. Name another one.")
+    if folder.exists() and any(folder.iterdir()) and not (folder / "summary.json").exists():
+        raise ScenarioError(
+            f"`--out` must be a new folder or an earlier result: {folder} holds other files. "
+            "Name another one."
+        )
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ScenarioError(f"`--out` must be writable: {folder}: {error.strerror}.") from error
+    if not os.access(folder.parent, os.W_OK):
+        raise ScenarioError(f"`--out` must be writable: {folder.parent} is not.")
 
 
 def load_result(folder: Path | str) -> RunResult:

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from backtester.sources import ItemSource, Place, PredictionSource
+from clock.rank import Rank
 
 __all__ = ["Subscription", "Timeline"]
 
@@ -37,8 +38,8 @@ class Timeline:
         subscriptions: Sources, each holding its present window.
 
     Attributes:
-        single: The only source with items, when there is one with one rank, else None: the engine
-            then runs its shortest loop.
+        single: The only source with items, when there is one and all its items have its own rank:
+            the engine then runs its shortest loop. None otherwise.
     """
 
     def __init__(self, subscriptions: Sequence[Subscription]) -> None:
@@ -51,7 +52,7 @@ class Timeline:
         self._indices: list[int] = []
         if len(self._subscriptions) == 1:
             only = self._subscriptions[0]
-            if not isinstance(only.source, PredictionSource) or _one_rank(only.source):
+            if not isinstance(only.source, PredictionSource) or _all_answers(only.source):
                 self.single = only
 
     def __len__(self) -> int:
@@ -119,5 +120,5 @@ def _ranks(source: ItemSource) -> np.ndarray:
     return np.full(len(source.times), int(source.rank), dtype=np.int64)
 
 
-def _one_rank(source: PredictionSource) -> bool:
-    return bool((source.ranks == source.ranks[0]).all())
+def _all_answers(source: PredictionSource) -> bool:
+    return bool((source.ranks == int(Rank.PREDICTION)).all())

@@ -139,7 +139,7 @@ def content(
             "start": format_instant(at(start)),
             "until": format_instant(at(until)),
         },
-        "strategy": {"class": "backtester.strategies.BuyAndHold"},
+        "strategy": {"class": "backtester.strategies.BuyAndHold", "params": {"quantity": 1}},
         "execution": {"entry_latency": entry, "response_latency": response},
         "portfolio": {"quote": "USD", "balances": {"USD": cash}, "leverage": leverage},
     }
