@@ -131,7 +131,16 @@ class Context:
         Args:
             instrument: Id; may be left out when the scenario has one.
         """
-        return self._engine.latest_record("quotes", instrument)
+        return self._engine.latest_quote(instrument)
+
+    def data(self, kind: str, instrument: str | None = None) -> Any:
+        """Return the newest record received of a kind of the user's own, or None.
+
+        Args:
+            kind: Name of the kind, one of the strategy's `data_fields`.
+            instrument: Id; may be left out when the scenario has one.
+        """
+        return self._engine.latest_data(kind, instrument)
 
     def buy(self, instrument: str, quantity: float, limit_price: float | None = None) -> int:
         """Send an order to buy; it reaches the venue after the entry latency.

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from functools import partial
 from operator import index
 from typing import TYPE_CHECKING, Any
@@ -11,16 +10,19 @@ from typing import TYPE_CHECKING, Any
 from backtester.account import Account, Units
 from backtester.context import Context
 from backtester.errors import OrderError, StrategyError
+from backtester.gateway import Gateway
 from backtester.ledger import TradingLedger
-from backtester.orders import Order, OrderType, Reason, Report, ReportKind, Side
+from backtester.order_entry import OrderEntry
+from backtester.orders import Report, Side
 from backtester.sources import ItemSource, Place, QuoteSource
 from backtester.strategy import Strategy
 from backtester.timeline import Timeline
-from backtester.venue.venue import Outcome, Venue
+from backtester.venue.venue import Venue
 from clock.errors import InputError, SimulationError, TimeWentBackwardsError
 from clock.rank import Rank
 from clock.simulated import SimulatedClock
 from clock.units import format_instant
+from featurizer.nearest import nearest
 from inference.rows import MISSING
 
 if TYPE_CHECKING:
@@ -71,22 +73,21 @@ class Engine:
         self.random = random
         self.ledger = TradingLedger(units, instruments)
         self.quotes: dict[str, QuoteSource] = {}
+        self.data: dict[tuple[str, str], ItemSource] = {}
         self.rows: ItemSource | None = None
         self.predictions: dict[str, ItemSource] = {}
         self.submit: Callable[[str, tuple[float, ...]], int] | None = None
         self.context = Context(self)
-        self._entry, self._response = latencies
+        self.gateway = Gateway(clock, venue, self.ledger, latencies, self._hear)
+        self._order_entry = OrderEntry(units)
         self._hears_orders = overrides(strategy, "on_order")
         self._hears_fills = overrides(strategy, "on_fill")
         self._timeline = Timeline(())
         self._action: tuple[int, str] | None = None
-        self._counts = {"orders": 0, "reports": 0, "timers": 0}
-        self._last_sent = (-1, -1)
-        self._last_arrival = self._last_report = 0
+        self._timers = 0
         self._stopped = False
         self._driving = False
         self._turned = _NEVER
-        self.in_flight = {"orders": 0, "reports": 0}
 
     # --- running -------------------------------------------------------------------------------
 
@@ -193,14 +194,26 @@ class Engine:
             )
         if name not in self.quotes:
             raise OrderError(
-                f"`instrument` must be one of the scenario's: got {name!r}."
+                f"`instrument` must be one of the scenario's: got {name!r}. "
                 f"{nearest(name, self.instruments)}"
             )
         return name
 
-    def latest_record(self, kind: str, instrument: str | None) -> Any:
-        """Return the newest record of a kind that is visible now."""
+    def latest_quote(self, instrument: str | None) -> Any:
+        """Return the newest quote that is visible now."""
         return self.quotes[self.instrument_name(instrument)].latest(self.place())
+
+    def latest_data(self, kind: str, instrument: str | None) -> Any:
+        """Return the newest record of a user's kind that is visible now."""
+        name = self.instrument_name(instrument)
+        source = self.data.get((name, kind))
+        if source is None:
+            known = sorted({kind for _, kind in self.data})
+            raise OrderError(
+                f"`kind` must be one of the strategy's `data_fields` that {name} has: got "
+                f"{kind!r}. Known: {', '.join(known) or 'none'}."
+            )
+        return source.latest(self.place())
 
     def latest_row(self) -> FeatureRow | None:
         """Return the newest feature row that is visible now."""
@@ -236,56 +249,25 @@ class Engine:
 
     def set_timer(self, instant: int, name: str) -> None:
         """Call `on_timer` at an instant, after everything else of it."""
-        self._counts["timers"] += 1
+        self._timers += 1
         self.clock.call_at(
             index(instant),  # refuses a float: instants are whole nanoseconds
             partial(self._act, Rank.TIMER, "on_timer", self.strategy.on_timer, self.context, name),
             Rank.TIMER,
-            (1, self._counts["timers"]),
+            (1, self._timers),
         )
 
     def send(self, instrument: str, side: Side, quantity: float, limit_price: float | None) -> int:
         """Send an order on its way to the venue; return its number."""
-        order = self._make_order(instrument, side, quantity, limit_price)
-        now = order.sent_at
-        place = self.place()
-        mid, staleness = self._decision(order.instrument, place)
-        self.ledger.order(order, place.rank, mid, staleness)
-        due = now + self._entry.draw(now, now, order.ordinal)
-        self._last_arrival = max(due, self._last_arrival)
-        self.in_flight["orders"] += 1
-        self.clock.call_at(
-            self._last_arrival, partial(self._arrive, order), Rank.VENUE_ARRIVAL, (order.number,)
-        )
-        return order.number
-
-    def _make_order(
-        self, instrument: str, side: Side, quantity: float, limit_price: float | None
-    ) -> Order:
         if self._stopped:
             raise OrderError("`on_stop` must not send orders: the run is over. Use a timer before.")
         name = self.instrument_name(instrument)
-        unit = self.units[name]
-        lots = _whole(quantity, float(unit.lot_size), "quantity", "lots", name)
-        ticks = 0
-        if limit_price is not None:
-            ticks = _whole(limit_price, float(unit.tick_size), "limit_price", "ticks", name)
-        now = self.clock.now
-        ordinal = self._last_sent[1] + 1 if self._last_sent[0] == now else 0
-        self._last_sent = (now, ordinal)
-        self._counts["orders"] += 1
-        return Order(
-            number=self._counts["orders"],
-            instrument=name,
-            side=side,
-            type=OrderType.MARKET if limit_price is None else OrderType.LIMIT_IOC,
-            quantity=float(lots * unit.lot_size),
-            limit_price=float("nan") if limit_price is None else float(ticks * unit.tick_size),
-            sent_at=now,
-            ordinal=ordinal,
-            lots=lots,
-            limit_ticks=ticks,
-        )
+        order = self._order_entry.make(name, side, quantity, limit_price, self.clock.now)
+        place = self.place()
+        mid, staleness = self._decision(name, place)
+        self.ledger.order(order, place.rank, mid, staleness)
+        self.gateway.send(order)
+        return order.number
 
     def _decision(self, instrument: str, place: Place) -> tuple[float, int]:
         """Return our mid, and the age of the newest event behind what we decide on."""
@@ -294,45 +276,11 @@ class Engine:
         event_time = max((a.event_time for a in answers if a is not None), default=event_time)
         return mid, -1 if event_time == MISSING else place.now - event_time
 
-    def _arrive(self, order: Order) -> None:
-        now = self.clock.now
-        self.in_flight["orders"] -= 1
-        outcomes = self.venue.execute(order, now)
-        last = outcomes[-1]
-        status = last.kind.name.lower()
-        self.ledger.arrival(order, now, status, last.reason.name.lower() if last.reason else "")
-        for outcome in outcomes:
-            self._send_report(order, outcome, now, is_last=outcome is last)
-
-    def _send_report(self, order: Order, outcome: Outcome, now: int, *, is_last: bool) -> None:
-        self._counts["reports"] += 1
-        unit = self.units[order.instrument]
-        report = Report(
-            number=self._counts["reports"],
-            order=order.number,
-            instrument=order.instrument,
-            kind=outcome.kind,
-            reason=Reason(outcome.reason),
-            quantity=float(outcome.lots * unit.lot_size),
-            venue_time=now,
-            fill=outcome.fill,
-            is_last=is_last,
-        )
-        if outcome.entry is not None:
-            self.ledger.venue_fill(report, outcome.entry)
-        due = now + self._response.draw(now, now, order.sent_at, order.ordinal, int(outcome.kind))
-        self._last_report = max(due, self._last_report)
-        self.in_flight["reports"] += 1
-        self.clock.call_at(
-            self._last_report, partial(self._hear, report), Rank.ORDER_REPORT, (report.number,)
-        )
-
     def _hear(self, report: Report) -> None:
         now = self.clock.now
-        self.in_flight["reports"] -= 1
         self.ledger.report(report, now)
         fill = report.fill
-        if report.kind is ReportKind.FILLED and fill is not None:
+        if fill is not None:
             entry = self.belief.apply_fill(
                 fill.instrument, fill.side * fill.lots, fill.ticks, fill.fee_units
             )
@@ -347,26 +295,3 @@ class Engine:
 def overrides(strategy: Strategy, callback: str) -> bool:
     """Return whether a strategy overrides a callback, and so wants to be called."""
     return getattr(type(strategy), callback) is not getattr(Strategy, callback)
-
-
-def nearest(name: str, known: Sequence[str]) -> str:
-    """Return a hint at the known names, the nearest first."""
-    close = difflib.get_close_matches(name, known, n=1)
-    hint = f" Did you mean {close[0]!r}?" if close else ""
-    return f"{hint} Known: {', '.join(known)}."
-
-
-def _whole(value: float, step: float, what: str, unit: str, instrument: str) -> int:
-    """Return a price in ticks or a quantity in lots, refusing what is not a whole number."""
-    try:
-        number = value / step
-        count = round(number)
-    except (TypeError, ValueError, OverflowError) as error:
-        raise OrderError(f"`{what}` must be a number: got {value!r}.") from error
-    # what a float cannot hold exactly is forgiven, what the user wrote is not
-    if count <= 0 or abs(number - count) > 1e-6 + 1e-15 * abs(number):
-        raise OrderError(
-            f"`{what}` of {instrument} must be a positive whole number of {unit} of {step:g}: "
-            f"got {value!r}. Round it to a multiple of {step:g}."
-        )
-    return count

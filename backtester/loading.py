@@ -12,13 +12,15 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_type_hints
 
-from backtester.engine import nearest
+from pydantic import ValidationError
+
 from backtester.errors import ScenarioError
 from backtester.scenario import Scenario
-from backtester.scenario_faults import checked_value
+from backtester.scenario_faults import checked_value, refused
 from backtester.strategy import Strategy
 from clock.units import format_instant
 from featurizer.market import Instrument
+from featurizer.nearest import nearest
 
 if TYPE_CHECKING:
     from featurizer.catalog import Catalog
@@ -50,7 +52,7 @@ def load_strategy(path: str, params: Mapping[str, Any]) -> Strategy:
     known = [name for name in signature.parameters if name != "self"]
     for name in params:
         if name not in signature.parameters:
-            raise ScenarioError(f"strategy.params: {path} has no `{name}`.{nearest(name, known)}")
+            raise ScenarioError(f"strategy.params: {path} has no `{name}`. {nearest(name, known)}")
     missing = [
         name
         for name, parameter in signature.parameters.items()
@@ -111,6 +113,8 @@ def make_synthetic(
         write_synthetic(config, new, progress=progress)
         (new / _MADE_OF).write_text(config.model_dump_json(indent=2) + "\n")
         new.rename(root)
+    except ValidationError as error:
+        raise refused("synthetic market", error) from error
     except OSError as error:
         raise ScenarioError(
             f"`{root}` must be a folder that can be written: {error.strerror}."
@@ -220,7 +224,7 @@ def _strategy_class(path: str) -> type[Strategy]:
     if cls is None:
         classes = [n for n, c in vars(module).items() if _is_strategy(c)]
         raise ScenarioError(
-            f"`strategy.class`: {module_name} has no `{name}`.{nearest(name, classes)}"
+            f"`strategy.class`: {module_name} has no `{name}`. {nearest(name, classes)}"
         )
     if not _is_strategy(cls):
         raise ScenarioError(

@@ -69,15 +69,15 @@ class Prediction(NamedTuple):
 
 
 def record_class(kind: str, instrument: str, fields: Sequence[str]) -> type[Any]:
-    """Return a tuple class for the records of one stream, with its `instrument` on the class.
+    """Return a tuple class for the records of one stream, with its `instrument` and `kind`.
 
     Args:
         kind: Kind of record, which names the class.
         instrument: Id of the instrument.
         fields: Names of the columns handed over, in order.
     """
-    base: type[Any] = namedtuple(kind.rstrip("s").title(), fields)  # type: ignore[misc]
-    return type(base.__name__, (base,), {"__slots__": (), "instrument": instrument})
+    base: type[Any] = namedtuple(kind.removesuffix("s").title(), fields)  # type: ignore[misc]
+    return type(base.__name__, (base,), {"__slots__": (), "instrument": instrument, "kind": kind})
 
 
 def records_of(cls: type[Any], columns: Sequence[np.ndarray]) -> Iterator[Any]:

@@ -39,6 +39,7 @@ Mode = Literal["ahead", "lockstep"]
 Progress = Callable[[int, int], None]
 
 _COMPLETED = 0
+_DELIVERED = ("on_quote", "on_trade", "on_bar", "on_data", "on_features", "on_prediction")
 _QUOTE_COLUMNS = ("bid_price", "bid_quantity", "ask_price", "ask_quantity")
 
 
@@ -177,12 +178,13 @@ class Run:
             from featurizer.graph import FeatureGraph
 
             config = scenario.featurizer
-            graph = FeatureGraph(config, self.names, start=self.start)
+            kinds = self.catalog.kinds
+            graph = FeatureGraph(config, self.names, start=self.start, kinds=kinds)
             loops = self._make_loops(graph.names)
             if loops and config.label_feature is not None and config.label_lookahead:
-                probe = FeatureGraph(
-                    label_features(config), self.names, Emission.scheduled(), start=self.start
-                )
+                label = label_features(config)
+                emission = Emission.scheduled()
+                probe = FeatureGraph(label, self.names, emission, self.start, kinds=kinds)
                 column = probe.names.index(config.label_feature)
                 self.outlook = Outlook(probe, column, config.label_lookahead)
         self.planes = ExogenousPlanes(graph, loops, self.trace)
@@ -211,7 +213,14 @@ class Run:
         names = graph.names if graph is not None else ()
         wanted = {
             name: getattr(strategy, name) if overrides(strategy, name) else None
-            for name in ("on_quote", "on_trade", "on_bar", "on_features", "on_prediction")
+            for name in (
+                "on_quote",
+                "on_trade",
+                "on_bar",
+                "on_data",
+                "on_features",
+                "on_prediction",
+            )
         }
         self._market: list[tuple[MarketSource, Any]] = []
         for place, name in enumerate(self.names):
@@ -225,6 +234,7 @@ class Run:
                 if callback is not None:
                     stream = MarketSource((kind.name, kind.number), (name, place), fields)
                     self._market.append((stream, callback))
+        self._market += self._user_sources(strategy, wanted["on_data"])
         self._row_source = RowSource(names, self.names)
         self._answer_sources = [
             PredictionSource((loop.name, index), self.names)
@@ -242,6 +252,25 @@ class Run:
         self.engine.predictions = {
             loop.name: source for loop, source in zip(self.planes.loops, answers, strict=True)
         }
+
+    def _user_sources(self, strategy: Strategy, callback: Any) -> list[tuple[MarketSource, Any]]:
+        """Return the streams of the user's own kinds that the strategy reads."""
+        found: list[tuple[MarketSource, Any]] = []
+        for name, fields in strategy.data_fields.items():
+            kind = self.catalog.kind(name)
+            held = [i for i in self.names if (i, name) in self.catalog.streams()]
+            if not held:
+                raise ScenarioError(
+                    f"`data_fields` of {type(strategy).__name__} must name kinds that the catalog "
+                    f"holds for {', '.join(self.names)}: got {name!r}, of which there is nothing."
+                )
+            for instrument in held:
+                place = self.names.index(instrument)
+                source = MarketSource((name, kind.number), (instrument, place), fields)
+                source.callback = "on_data"
+                self.engine.data[source.stream] = source
+                found.append((source, callback))
+        return found
 
     def _make_lockstep(self, names: tuple[str, ...]) -> LockstepPlanes:
         from backtester.lockstep import LockstepPlanes

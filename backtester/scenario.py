@@ -136,7 +136,10 @@ def _as_map(value: Any) -> Any:
     return value
 
 
-InferenceLoops = Annotated[dict[str, InferenceConfig], BeforeValidator(_as_map)]
+InferenceLoops = Annotated[
+    dict[str, InferenceConfig],
+    BeforeValidator(_as_map, json_schema_input_type=InferenceConfig | dict[str, InferenceConfig]),
+]
 
 
 class Scenario(_Strict):

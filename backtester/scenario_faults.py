@@ -12,7 +12,7 @@ from backtester.errors import ScenarioError
 from backtester.scenario_file import ScenarioFile
 from backtester.schema_walk import model_at
 
-__all__ = ["checked_model", "checked_value", "described"]
+__all__ = ["checked_model", "checked_value", "described", "refused"]
 
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -46,12 +46,17 @@ def checked_model(model: type[Model], content: dict[str, Any], where: str) -> Mo
     try:
         return model.model_validate(content)
     except ValidationError as error:
-        faults = []
-        for fault in _causes(error.errors()):
-            name = ".".join(str(part) for part in fault["loc"])
-            text = _rule(fault)
-            faults.append(f"{where}: `{name}` {text}" if name else f"{where}: {text}")
-        raise ScenarioError("\n".join(dict.fromkeys(faults))) from error
+        raise refused(where, error) from error
+
+
+def refused(where: str, error: ValidationError) -> ScenarioError:
+    """Return the error that tells what is wrong with values given elsewhere than in a file."""
+    faults = []
+    for fault in _causes(error.errors()):
+        name = ".".join(str(part) for part in fault["loc"])
+        text = _rule(fault)
+        faults.append(f"{where}: `{name}` {text}" if name else f"{where}: {text}")
+    return ScenarioError("\n".join(dict.fromkeys(faults)))
 
 
 def checked_value(kind: Any, value: Any, what: str) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
 if TYPE_CHECKING:
@@ -24,6 +25,8 @@ class Strategy:
             `bid_price, bid_quantity, ask_price, ask_quantity, event_time, receipt_time, sequence`.
         trade_fields: Likewise for trades: `price, quantity, aggressor, …`.
         bar_fields: Likewise for bars: `open_time, open, high, low, close, volume, …`.
+        data_fields: Kinds of the user's own that it reads, each with the columns handed over:
+            `{"funding": ("rate",)}`.
         submits_requests: Whether it calls `ctx.inference.submit`; its run goes in lockstep.
 
     Example:
@@ -41,6 +44,7 @@ class Strategy:
     quote_fields: ClassVar[tuple[str, ...]] = ("bid_price", "ask_price")
     trade_fields: ClassVar[tuple[str, ...]] = ("price", "quantity", "aggressor")
     bar_fields: ClassVar[tuple[str, ...]] = ("open_time", "open", "high", "low", "close", "volume")
+    data_fields: ClassVar[Mapping[str, tuple[str, ...]]] = {}
     submits_requests: ClassVar[bool] = False
 
     def on_start(self, ctx: Context) -> None:
@@ -54,6 +58,9 @@ class Strategy:
 
     def on_bar(self, ctx: Context, bar: Any) -> None:
         """Called when a bar is received, at or after its close."""
+
+    def on_data(self, ctx: Context, record: Any) -> None:
+        """Called when a record of a kind in `data_fields` is received; it knows its `kind`."""
 
     def on_features(self, ctx: Context, row: FeatureRow) -> None:
         """Called when a feature row becomes visible."""

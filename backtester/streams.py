@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from backtester.engine import nearest
 from backtester.errors import ScenarioError
 from featurizer.market import STAMPS, StreamKey, StreamRequest
+from featurizer.nearest import nearest
 
 if TYPE_CHECKING:
     from featurizer.catalog import Catalog
@@ -27,7 +27,7 @@ def merged_requests(requests: Iterable[StreamRequest], catalog: Catalog) -> list
         for name in request.columns:
             if name not in known:
                 raise ScenarioError(
-                    f"`{request.kind}` has no column `{name}`.{nearest(name, known)}"
+                    f"`{request.kind}` has no column `{name}`. {nearest(name, known)}"
                 )
         wanted = columns.setdefault((request.instrument, request.kind), {})
         wanted.update(dict.fromkeys(name for name in request.columns if name not in STAMPS))

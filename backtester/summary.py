@@ -141,7 +141,7 @@ def _at_the_end(run: Run) -> dict[str, Any]:
     }
     return {
         "open_positions": held,
-        "in_flight": dict(run.engine.in_flight),
+        "in_flight": dict(run.engine.gateway.in_flight),
     }
 
 

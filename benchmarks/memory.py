@@ -17,9 +17,8 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 ONE_RUN = """
 import sys
 from pathlib import Path
-from benchmarks.replay import EveryQuote, scenario_of
+from benchmarks.replay import EveryQuote, peak_mb, scenario_of
 from backtester.run import Run
-from benchmarks.memory import peak_mb
 from featurizer.catalog import Catalog
 catalog = Catalog(Path(sys.argv[1]))
 Run(scenario_of(catalog, "w1"), EveryQuote(), catalog, {}).execute()
@@ -47,15 +46,6 @@ def main() -> None:
         "ratio": round(peaks[1] / peaks[0], 3),
     }
     print(json.dumps(report, indent=2) if arguments.json else report)
-
-
-def peak_mb() -> float:
-    """Return this process's largest resident size, in MB.
-
-    Read from the kernel's own account: `ru_maxrss` would carry over that of the parent process.
-    """
-    status = Path("/proc/self/status").read_text()
-    return int(status.partition("VmHWM:")[2].split()[0]) / 1024
 
 
 def peak_of_run(root: Path) -> float:

@@ -1,49 +1,33 @@
-"""`instruments.yaml` and `kinds.yaml`: what a catalog knows before it holds a record."""
+"""`instruments.yaml`: what a catalog knows of an instrument before it holds a record."""
 
 from __future__ import annotations
 
-import os
-import tempfile
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable
 from difflib import get_close_matches
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import yaml
 from pydantic import ValidationError
 
 from clock.units import format_instant
+from featurizer.catalog_commit import write_atomically
 from featurizer.errors import CatalogError
-from featurizer.market import FIRST_USER_KIND, KINDS, STAMPS, Instrument, Kind
+from featurizer.market import Instrument
 
 __all__ = [
     "Definitions",
     "group_definitions",
     "merge_definitions",
-    "merge_kinds",
     "read_instruments",
-    "read_kinds",
+    "read_yaml",
     "unknown_name",
-    "write_atomically",
     "write_instruments",
-    "write_kinds",
 ]
 
 Definitions = dict[str, tuple[Instrument, ...]]
 """The definitions of each instrument, by `valid_from`."""
-
-_COLUMN_TYPES: Final = ("instant", "int64", "float64")
-
-
-def write_atomically(path: Path, text: str) -> None:
-    """Write a text file so that a reader sees the old one or the new one, whole."""
-    with tempfile.NamedTemporaryFile(
-        "w", dir=path.parent, prefix=".", suffix=".tmp", delete=False, encoding="utf-8"
-    ) as file:
-        file.write(text)
-    os.chmod(file.name, 0o644)
-    os.replace(file.name, path)
 
 
 def group_definitions(instruments: Iterable[Instrument], where: str) -> Definitions:
@@ -75,7 +59,7 @@ def read_instruments(path: Path) -> Definitions:
     Raises:
         CatalogError: If the file is missing or an entry lacks its tick size, fees, ….
     """
-    entries = _read_list(path, "instruments")
+    entries = _entries(path)
     return group_definitions(
         (_instrument(entry, number, path) for number, entry in enumerate(entries, 1)), str(path)
     )
@@ -102,22 +86,33 @@ def write_instruments(path: Path, definitions: Definitions) -> None:
     write_atomically(path, yaml.safe_dump({"instruments": entries}, sort_keys=False))
 
 
-def _read_list(path: Path, key: str) -> list[Any]:
-    try:
-        document = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except OSError as error:
+def _entries(path: Path) -> list[Any]:
+    document = read_yaml(path)
+    entries = document.get("instruments") if isinstance(document, dict) else None
+    if not isinstance(entries, list):
         raise CatalogError(
-            f"{path}: the file must exist and be readable: got {error.strerror}. "
+            f"{path}: `instruments` must be a list: got {entries!r}. Begin the file with "
+            f"`instruments:`."
+        )
+    return entries
+
+
+def read_yaml(path: Path) -> Any:
+    """Return what a YAML file holds.
+
+    Raises:
+        CatalogError: If it cannot be read, or is no YAML.
+    """
+    try:
+        return yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        why = error.strerror if isinstance(error, OSError) else "a file that is no text"
+        raise CatalogError(
+            f"{path}: the file must exist and be readable: got {why}. "
             f"Write the catalog again, or give the right folder."
         ) from None
     except yaml.YAMLError as error:
         raise CatalogError(f"{path}: it must be YAML: got {error}. Correct the file.") from None
-    entries = document.get(key) if isinstance(document, dict) else None
-    if not isinstance(entries, list):
-        raise CatalogError(
-            f"{path}: `{key}` must be a list: got {entries!r}. Begin the file with `{key}:`."
-        )
-    return entries
 
 
 def _instrument(entry: Any, number: int, path: Path) -> Instrument:
@@ -136,60 +131,6 @@ def _instrument(entry: Any, number: int, path: Path) -> Instrument:
             f"{path}: instrument {name}: `{field}` is not valid: got {first['input']!r} "
             f"({first['msg']}). Correct the entry."
         ) from None
-
-
-def read_kinds(path: Path) -> dict[str, Kind]:
-    """Return the built-in kinds and those that a catalog's `kinds.yaml` declares, if it exists.
-
-    Raises:
-        CatalogError: If a declaration is malformed.
-    """
-    if not path.exists():
-        return dict(KINDS)
-    kinds = []
-    for number, entry in enumerate(_read_list(path, "kinds")):
-        valid = isinstance(entry, dict) and isinstance(entry.get("columns"), dict)
-        if not valid or not isinstance(entry.get("name"), str):
-            raise CatalogError(
-                f"{path}: a kind must have `name` and `columns`: got {entry!r}. Correct the entry."
-            )
-        kinds.append(Kind(entry["name"], FIRST_USER_KIND + number, entry["columns"]))
-    return merge_kinds(kinds, str(path))
-
-
-def merge_kinds(kinds: Sequence[Kind], where: str) -> dict[str, Kind]:
-    """Return the built-in kinds and a user's, which are numbered by order of declaration.
-
-    Raises:
-        CatalogError: If a name is taken, or a column has a type that no column can have.
-    """
-    merged = dict(KINDS)
-    for number, kind in enumerate(kinds, FIRST_USER_KIND):
-        if kind.name in merged or not kind.name.isidentifier():
-            raise CatalogError(
-                f"{where}: the name of a kind must be a new identifier: got {kind.name!r}. "
-                f"Taken: {', '.join(merged)}."
-            )
-        _check_columns(kind.columns, kind.name, where)
-        merged[kind.name] = Kind(kind.name, number, dict(kind.columns))
-    return merged
-
-
-def _check_columns(columns: Mapping[str, object], kind: str, where: str) -> None:
-    for column, type_ in columns.items():
-        if column in STAMPS or type_ not in _COLUMN_TYPES:
-            raise CatalogError(
-                f"{where}: column `{column}` of kind `{kind}` must be "
-                f"{', '.join(_COLUMN_TYPES)}, and none of {', '.join(STAMPS)}: got {type_!r}. "
-                f"Correct the declaration."
-            )
-
-
-def write_kinds(path: Path, kinds: Mapping[str, Kind]) -> None:
-    """Write the kinds of a catalog that are not built in, if there are any."""
-    own = [{"name": k.name, "columns": dict(k.columns)} for k in kinds.values() if k.number >= 100]
-    if own:
-        write_atomically(path, yaml.safe_dump({"kinds": own}, sort_keys=False))
 
 
 def unknown_name(where: str, word: str, name: str, known: Iterable[str]) -> str:

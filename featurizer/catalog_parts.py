@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -52,6 +50,8 @@ class Summary:
         first: (`event_time`, `sequence`) of the first record.
         last: (`event_time`, `sequence`) of the last record.
         groups: For each row group: first and last `event_time`, largest `receipt_time`.
+        pieces: First `event_time`, last `receipt_time` and digest of each part that this one was
+            compacted from; of itself where it was not.
     """
 
     rows: int
@@ -60,6 +60,7 @@ class Summary:
     first: tuple[int, int]
     last: tuple[int, int]
     groups: tuple[tuple[int, int, int], ...]
+    pieces: tuple[tuple[int, int, str], ...]
 
     @property
     def last_receipt(self) -> int:
@@ -69,13 +70,26 @@ class Summary:
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """A Parquet file of a stream and its summary."""
+    """A Parquet file of a stream and its summary.
+
+    Attributes:
+        path: Where the file lies.
+        summary: What it says about itself.
+        home: Where it belongs. Elsewhere than `path` only when the process that committed it
+            was killed before it could move it.
+    """
 
     path: Path
     summary: Summary
+    home: Path
 
 
-def summarise(columns: Mapping[str, Array], kind: Kind, bounds: Sequence[int]) -> Summary:
+def summarise(
+    columns: Mapping[str, Array],
+    kind: Kind,
+    bounds: Sequence[int],
+    pieces: Sequence[tuple[int, int, str]] = (),
+) -> Summary:
     """Return the summary of records that lie in row groups ending at the given bounds."""
     event, receipt, sequence = (columns[c] for c in ("event_time", "receipt_time", "sequence"))
     digest = hashlib.blake2b(digest_size=32)
@@ -88,6 +102,7 @@ def summarise(columns: Mapping[str, Array], kind: Kind, bounds: Sequence[int]) -
         newest = int(receipt[begin:end].max())
         groups.append((int(event[begin]), int(event[end - 1]), newest))
         begin = end
+    own = (int(event[0]), max(newest for _, _, newest in groups), digest.hexdigest())
     return Summary(
         rows=len(event),
         max_lateness_ns=int((receipt - event).max()),
@@ -95,14 +110,20 @@ def summarise(columns: Mapping[str, Array], kind: Kind, bounds: Sequence[int]) -
         first=(int(event[0]), int(sequence[0])),
         last=(int(event[-1]), int(sequence[-1])),
         groups=tuple(groups),
+        pieces=tuple(pieces) or (own,),
     )
 
 
-def write_part(path: Path, columns: Mapping[str, Array], kind: Kind) -> Part:
-    """Write validated records as one part, so that a reader sees all of it or nothing."""
+def write_part(
+    path: Path,
+    columns: Mapping[str, Array],
+    kind: Kind,
+    pieces: Sequence[tuple[int, int, str]] = (),
+) -> Summary:
+    """Write validated records as one part, to a path where nobody looks for it yet."""
     rows = len(columns["event_time"])
     bounds = [*range(ROW_GROUP, rows, ROW_GROUP), rows]
-    summary = summarise(columns, kind, bounds)
+    summary = summarise(columns, kind, bounds, pieces)
     schema = arrow_schema(kind)
     arrays = [
         pa.array(columns[field.name]).cast(field.type, safe=False)
@@ -113,33 +134,26 @@ def write_part(path: Path, columns: Mapping[str, Array], kind: Kind) -> Part:
     text = json.dumps({"format": _FORMAT, "kind": kind.name} | _as_json(summary))
     table = pa.Table.from_arrays(arrays, schema=schema.with_metadata({_META: text}))
     stamps = [field.name for field in schema if not pa.types.is_floating(field.type)]
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=".", suffix=".tmp")
-    os.close(handle)
-    try:
-        # measured on 2 M quotes: the smallest file of those that decode at full speed
-        pq.write_table(
-            table,
-            name,
-            row_group_size=ROW_GROUP,
-            compression="lz4",
-            use_dictionary=[field.name for field in schema if field.name not in stamps],
-            column_encoding=dict.fromkeys(stamps, "DELTA_BINARY_PACKED"),
-            store_schema=True,
-        )
-        os.chmod(name, 0o644)
-        os.replace(name, path)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
-    return Part(path, summary)
+    # measured on 2 M quotes: the smallest file of those that decode at full speed
+    pq.write_table(
+        table,
+        path,
+        row_group_size=ROW_GROUP,
+        compression="lz4",
+        use_dictionary=[field.name for field in schema if field.name not in stamps],
+        column_encoding=dict.fromkeys(stamps, "DELTA_BINARY_PACKED"),
+        store_schema=True,
+    )
+    return summary
 
 
 def _as_json(summary: Summary) -> dict[str, Any]:
     return {name: getattr(summary, name) for name in Summary.__dataclass_fields__}
 
 
-def open_part(path: Path, kind: Kind, definitions: Sequence[Instrument], max_late: int) -> Part:
+def open_part(
+    path: Path, kind: Kind, definitions: Sequence[Instrument], max_late: int, home: Path | None = None
+) -> Part:
     """Read the summary of a part.
 
     A part that something else wrote has none: its records are then held against every rule.
@@ -148,32 +162,53 @@ def open_part(path: Path, kind: Kind, definitions: Sequence[Instrument], max_lat
         CatalogError: If it is no Parquet file, or lacks a column.
         MarketDataError: If it is empty, or a foreign part breaks a rule.
     """
+    home = home or path
     with _open(path) as file:
         _check_schema(file, path, kind)
         text = (file.schema_arrow.metadata or {}).get(_META)
         if text is not None:
-            known = json.loads(text)
-            fields = {name: known[name] for name in Summary.__dataclass_fields__}
-            fields |= {"first": tuple(known["first"]), "last": tuple(known["last"])}
-            fields["groups"] = tuple(tuple(group) for group in known["groups"])
-            return Part(path, Summary(**fields))
+            return Part(path, _summary(json.loads(text)), home)
         columns = columns_of_table(file.read(), kind, Origin(str(path)))
         sizes = [file.metadata.row_group(g).num_rows for g in range(file.num_row_groups)]
     check_records(columns, kind, definitions, Origin(str(path)), max_late)
-    return Part(path, summarise(columns, kind, np.cumsum(sizes).tolist()))
+    return Part(path, summarise(columns, kind, np.cumsum(sizes).tolist()), home)
+
+
+def _summary(known: dict[str, Any]) -> Summary:
+    groups = tuple(tuple(group) for group in known["groups"])
+    receipt = max(newest for _, _, newest in groups)
+    # parts from before compaction say nothing of pieces: they are their own
+    pieces = known.get("pieces", [[known["first"][0], receipt, known["digest"]]])
+    return Summary(
+        rows=known["rows"],
+        max_lateness_ns=known["max_lateness_ns"],
+        digest=known["digest"],
+        first=tuple(known["first"]),
+        last=tuple(known["last"]),
+        groups=groups,
+        pieces=tuple(tuple(piece) for piece in pieces),
+    )
 
 
 def list_parts(
-    folder: Path, kind: Kind, definitions: Sequence[Instrument], max_late: int
+    files: Iterable[tuple[Path, Path]],
+    kind: Kind,
+    definitions: Sequence[Instrument],
+    max_late: int,
 ) -> list[Part]:
     """Return the parts of a stream in order of time.
+
+    Args:
+        files: For each part where it belongs and where it lies; see `present_files`.
+        kind: The stream's kind.
+        definitions: The instrument's definitions.
+        max_late: Longest lateness accepted of a foreign part.
 
     Raises:
         CatalogError: If a part cannot be read, or parts overlap.
         MarketDataError: If a part is empty, or a foreign one breaks a rule.
     """
-    paths = sorted(folder.glob("date=*/part-*.parquet"))
-    parts = [open_part(path, kind, definitions, max_late) for path in paths]
+    parts = [open_part(path, kind, definitions, max_late, home) for home, path in files]
     parts.sort(key=lambda part: part.summary.first)
     for earlier, later in pairwise(parts):
         if later.summary.first <= earlier.summary.last:

@@ -109,13 +109,22 @@ class FeatureDefinition(BaseModel):
     Attributes:
         held: True if the value holds from one update to the next; False if it is read at the
             instant of emission (a time window empties in silence).
+        joined: True if the records of the first input alone are updates; each then holds the other
+            inputs as of it, in the total order (an as-of join).
         tolerance: Relative difference by which the run's start may still show in a value once
             `settling_ns` have passed; 0 where it must not show in a single bit.
+        formula, unit, warm_up, source: For `docs/features.md`: how it is worked out, in what unit,
+            from when on it has a value, and where the formula comes from.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
     held: ClassVar[bool] = True
+    joined: ClassVar[bool] = False
     tolerance: ClassVar[float] = 0.0
+    formula: ClassVar[str] = ""
+    unit: ClassVar[str] = ""
+    warm_up: ClassVar[str] = ""
+    source: ClassVar[str] = ""
 
     instrument: str | None = None
     """Whose records; None stands for the scenario's first instrument."""

@@ -16,7 +16,7 @@ from featurizer.errors import FeatureError
 from featurizer.feature import Batch
 from featurizer.graph_chunk import NO_VALUES, Chunk, RowStamps, Track, frozen
 from featurizer.graph_nodes import Column, Node, build_nodes, graph_streams
-from featurizer.market import KINDS, Kind, Records, StreamKey, StreamRequest
+from featurizer.market import KINDS, STAMPS, Kind, Records, StreamKey, StreamRequest
 
 __all__ = ["MISSING", "FeatureGraph", "FeatureRows"]
 
@@ -203,12 +203,13 @@ class _Plan:
         timeline = chunk.timeline(self.track)
         reading = bool(node.outputs)
         n, m = len(timeline.times), len(rows) if reading else 0
-        if n == 0 and m == 0:
+        if n == 0 and m == 0 and not node.definition.joined:
             self.updates = NO_VALUES
             return
+        columns = tuple(self._columns(chunk, plans))
         batch = Batch(
             timeline.times,
-            tuple(self._columns(chunk, plans)),
+            columns,
             chunk.read_times if reading else EMPTY,
             timeline.read_counts if reading else EMPTY,
             timeline.picks if reading else timeline.picks[-1:],
@@ -239,14 +240,17 @@ class _Plan:
 
 
 def _track(node: Node, streams: Sequence[StreamKey]) -> Track:
-    return tuple(place for place, stream in enumerate(streams) if stream in node.streams)
+    return tuple(place for place, stream in enumerate(streams) if stream in node.updating)
 
 
 def _requests(nodes: Sequence[Node], streams: Sequence[StreamKey]) -> list[StreamRequest]:
     columns: dict[StreamKey, list[str]] = {stream: [] for stream in streams}
     for node in nodes:
         for source in node.inputs:
-            if isinstance(source, Column) and source.name not in columns[source.stream]:
+            if isinstance(source, Column) and source.name not in (
+                *STAMPS,  # these always come
+                *columns[source.stream],
+            ):
                 columns[source.stream].append(source.name)
     return [StreamRequest(*stream, tuple(names)) for stream, names in columns.items()]
 

@@ -107,7 +107,7 @@ class Chunk:
         return frozen(column)
 
     def aligned(self, values: Array, own: Track, target: Track, before: float) -> Array:
-        """Return the latest value of an input at each update of a track that includes its own.
+        """Return the latest value of an input at each update of a track.
 
         Args:
             values: The input's updates in this chunk.
@@ -115,10 +115,9 @@ class Chunk:
             target: The track to align with.
             before: The input's value before this chunk.
         """
-        counts = self.timeline(target).counts
-        reached = counts[own[0]]
+        reached = self._reached(own[0], target)
         for place in own[1:]:
-            reached = reached + counts[place]
+            reached = reached + self._reached(place, target)
         if len(values):
             latest = values[reached - 1]
             latest[: reached.searchsorted(0, side="right")] = before
@@ -126,6 +125,16 @@ class Chunk:
             latest = np.full(len(reached), before)
         latest.flags.writeable = False
         return latest
+
+    def _reached(self, place: int, target: Track) -> Array:
+        """Return how many records of a stream come before, or with, each update of a track."""
+        if target == (place,):
+            return np.arange(1, len(self._times[place]) + 1)
+        if place in target:
+            return self.timeline(target).counts[place]
+        both = self.timeline(tuple(sorted((*target, place))))
+        counts = both.counts[place]
+        return counts[np.diff(counts, prepend=0) == 0]  # the others' updates
 
 
 class RowStamps:

@@ -28,7 +28,8 @@ class Node:
     Attributes:
         definition: Bound to its instrument.
         inputs: Nodes (by place) and market columns, in the order of the definition's inputs.
-        streams: The streams whose records update it.
+        streams: The streams whose records it reads.
+        updating: Those of them whose records update it: of a joined feature, its first input's.
         outputs: Columns of the row that hold it.
         wanted: Whether another feature reads its updates.
         label: What messages call it.
@@ -37,6 +38,7 @@ class Node:
     definition: FeatureDefinition
     inputs: tuple[int | Column, ...]
     streams: frozenset[StreamKey]
+    updating: frozenset[StreamKey]
     label: str
     outputs: list[int] = field(default_factory=list)
     wanted: bool = False
@@ -77,24 +79,32 @@ class _Builder:
             return self.places[key]
         inputs: list[int | Column] = []
         streams: set[StreamKey] = set()
-        for source in bound.inputs():
+        updating: set[StreamKey] = set()
+        for place, source in enumerate(bound.inputs()):
             if isinstance(source, Market):
                 columns = self.market(source, bound, label)
                 inputs.extend(columns)
-                streams.update(column.stream for column in columns)
-                continue
-            if isinstance(source, str):
-                place = self.place_of_name(source, label)
+                found = frozenset(column.stream for column in columns)
             else:
-                place = self.place_of(source, f"{type(source).__name__} of {label}")
-            inputs.append(place)
-            streams |= self.nodes[place].streams
-            self.nodes[place].wanted = True
+                node = self.place_of_source(source, label)
+                inputs.append(node)
+                self.nodes[node].wanted = True
+                found = self.nodes[node].updating
+            streams |= found
+            if place == 0 or not bound.joined:
+                updating |= found
         if not inputs:
             raise FeatureError(f"feature {label!r} must have an input: `inputs()` returns none.")
-        self.nodes.append(Node(bound, tuple(inputs), frozenset(streams), label))
+        self.nodes.append(
+            Node(bound, tuple(inputs), frozenset(streams), frozenset(updating), label)
+        )
         self.places[key] = len(self.nodes) - 1
         return self.places[key]
+
+    def place_of_source(self, source: str | FeatureDefinition, label: str) -> int:
+        if isinstance(source, str):
+            return self.place_of_name(source, label)
+        return self.place_of(source, f"{type(source).__name__} of {label}")
 
     def bind(self, definition: FeatureDefinition, label: str) -> FeatureDefinition:
         """Return the definition with an instrument: the first unless it names one."""
