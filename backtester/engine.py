@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from operator import index
 from typing import TYPE_CHECKING, Any
@@ -72,10 +72,10 @@ class Engine:
         self.belief = belief
         self.random = random
         self.ledger = TradingLedger(units, instruments)
-        self.quotes: dict[str, QuoteSource] = {}
-        self.data: dict[tuple[str, str], ItemSource] = {}
+        self.quotes: Mapping[str, QuoteSource] = {}
+        self.data: Mapping[tuple[str, str], ItemSource] = {}
         self.rows: ItemSource | None = None
-        self.predictions: dict[str, ItemSource] = {}
+        self.predictions: Mapping[str, ItemSource] = {}
         self.submit: Callable[[str, tuple[float, ...]], int] | None = None
         self.context = Context(self)
         self.gateway = Gateway(clock, venue, self.ledger, latencies, self._hear)

@@ -9,22 +9,23 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from backtester.account import Account, Units
-from backtester.engine import Engine, overrides
+from backtester.engine import Engine
 from backtester.equity import EquitySampler, sampling_period
 from backtester.errors import ScenarioError
+from backtester.feed import MarketFeed
 from backtester.loading import load_predictor, load_strategy, open_catalog, scenario_instruments
 from backtester.outlook import Outlook, label_features
 from backtester.planes import ExogenousPlanes, Planned
 from backtester.result import RunResult, build_result
 from backtester.scenario import Scenario
-from backtester.sources import MarketSource, PredictionSource, QuoteSource, RowSource
+from backtester.sources import ItemSource, PredictionSource, RowSource
 from backtester.strategy import Strategy
 from backtester.streams import merged_requests
 from backtester.timeline import Subscription, Timeline
 from backtester.trace import Trace
 from backtester.venue.venue import Venue
 from clock.simulated import SimulatedClock
-from featurizer.market import BARS, QUOTES, TRADES, Records, StreamKey, StreamRequest, Window
+from featurizer.market import QUOTES, Records, StreamRequest, Window
 
 if TYPE_CHECKING:
     from backtester.lockstep import LockstepPlanes
@@ -39,7 +40,6 @@ Mode = Literal["ahead", "lockstep"]
 Progress = Callable[[int, int], None]
 
 _COMPLETED = 0
-_DELIVERED = ("on_quote", "on_trade", "on_bar", "on_data", "on_features", "on_prediction")
 _QUOTE_COLUMNS = ("bid_price", "bid_quantity", "ask_price", "ask_quantity")
 
 
@@ -211,100 +211,48 @@ class Run:
     def _make_sources(self, strategy: Strategy) -> None:
         graph = self.planes.graph
         names = graph.names if graph is not None else ()
-        wanted = {
-            name: getattr(strategy, name) if overrides(strategy, name) else None
-            for name in (
-                "on_quote",
-                "on_trade",
-                "on_bar",
-                "on_data",
-                "on_features",
-                "on_prediction",
-            )
-        }
-        self._market: list[tuple[MarketSource, Any]] = []
-        for place, name in enumerate(self.names):
-            source = QuoteSource((name, place), strategy.quote_fields)
-            self.engine.quotes[name] = source
-            self._market.append((source, wanted["on_quote"]))
-            for kind, fields, callback in (
-                (TRADES, strategy.trade_fields, wanted["on_trade"]),
-                (BARS, strategy.bar_fields, wanted["on_bar"]),
-            ):
-                if callback is not None:
-                    stream = MarketSource((kind.name, kind.number), (name, place), fields)
-                    self._market.append((stream, callback))
-        self._market += self._user_sources(strategy, wanted["on_data"])
+        self.feed = MarketFeed(strategy, self.catalog, self.names)
+        self.engine.quotes = self.feed.quotes
+        self.engine.data = self.feed.data
         self._row_source = RowSource(names, self.names)
         self._answer_sources = [
             PredictionSource((loop.name, index), self.names)
             for index, loop in enumerate(self.planes.loops)
         ]
-        self._wanted = wanted
         self._lockstep: LockstepPlanes | None = None
+        rows: ItemSource = self._row_source
+        answers: Sequence[ItemSource] = self._answer_sources
         if self.mode == "lockstep":
             self._lockstep = self._make_lockstep(names)
-        rows: Any = self._lockstep.row_source if self._lockstep else self._row_source
-        answers: Sequence[Any] = (
-            self._lockstep.answer_sources if self._lockstep else self._answer_sources
-        )
+            rows, answers = self._lockstep.row_source, self._lockstep.answer_sources
         self.engine.rows = rows if graph is not None else None
         self.engine.predictions = {
             loop.name: source for loop, source in zip(self.planes.loops, answers, strict=True)
         }
-
-    def _user_sources(self, strategy: Strategy, callback: Any) -> list[tuple[MarketSource, Any]]:
-        """Return the streams of the user's own kinds that the strategy reads."""
-        found: list[tuple[MarketSource, Any]] = []
-        for name, fields in strategy.data_fields.items():
-            kind = self.catalog.kind(name)
-            held = [i for i in self.names if (i, name) in self.catalog.streams()]
-            if not held:
-                raise ScenarioError(
-                    f"`data_fields` of {type(strategy).__name__} must name kinds that the catalog "
-                    f"holds for {', '.join(self.names)}: got {name!r}, of which there is nothing."
-                )
-            for instrument in held:
-                place = self.names.index(instrument)
-                source = MarketSource((name, kind.number), (instrument, place), fields)
-                source.callback = "on_data"
-                self.engine.data[source.stream] = source
-                found.append((source, callback))
-        return found
 
     def _make_lockstep(self, names: tuple[str, ...]) -> LockstepPlanes:
         from backtester.lockstep import LockstepPlanes
 
         config = self.scenario.featurizer
         grid_ns = config.sampling if config is not None and isinstance(config.sampling, int) else 0
+        wanted = self.feed.wanted
         planes = LockstepPlanes(
             self.planes,
             self.engine,
             names,
             (self.start, self.until),
             grid_ns,
-            (self._wanted["on_features"], self._wanted["on_prediction"]),
+            (wanted["on_features"], wanted["on_prediction"]),
         )
         self.engine.submit = planes.submit
-        graph = self.planes.graph
-        held = {source.stream for source, _ in self._market}
-        for request in graph.requests if graph is not None else ():
-            stream = (request.instrument, request.kind)
-            if stream not in held:
-                number = self.catalog.kind(request.kind).number
-                place = self.names.index(request.instrument)
-                source = MarketSource(
-                    (request.kind, number), (request.instrument, place), ("sequence",)
-                )
-                self._market.append((source, None))
+        if self.planes.graph is not None:
+            self.feed.add_unheard(self.planes.graph.requests)
         return planes
 
     def _requests(self) -> list[StreamRequest]:
         """Return every stream and column that any part of the run reads."""
         requests = [StreamRequest(name, QUOTES.name, _QUOTE_COLUMNS) for name in self.names]
-        requests += [
-            StreamRequest(*source.stream, columns=source.fields) for source, _ in self._market
-        ]
+        requests += self.feed.requests()
         for graph in (self.planes.graph, self.outlook.graph if self.outlook else None):
             if graph is not None:
                 requests += graph.requests
@@ -314,47 +262,34 @@ class Run:
 
     def _trade_ahead(self, window: Window) -> list[Any]:
         planned = self.planes.plan(window.ours, window.until)
-        subscriptions = self._open_market(window.ours)
+        subscriptions = self.feed.open_window(window.ours)
         subscriptions += self._open_planned(planned)
         self.engine.run_window(Timeline(subscriptions), window.until)
         for source in (self._row_source, *self._answer_sources):
             source.close_window()
-        self._close_market()
+        self.feed.close_window()
         return planned.outcomes
 
     def _trade_in_lockstep(self, window: Window, planes: LockstepPlanes) -> list[Any]:
         planes.open_window(window.ours)
-        self._open_market(window.ours)
-        subscriptions = [planes.subscription(source, call) for source, call in self._market]
+        self.feed.open_window(window.ours)
+        subscriptions = [planes.subscription(source, call) for source, call in self.feed.streams]
         self.engine.run_window(Timeline(subscriptions), window.until)
-        self._close_market()
+        self.feed.close_window()
         _, outcomes = planes.close_window()
         return outcomes
-
-    def _open_market(self, records: Mapping[StreamKey, Records]) -> list[Subscription]:
-        for source, _ in self._market:
-            source.open_window(records[source.stream])
-        return [
-            Subscription(source, source.callback, call)
-            for source, call in self._market
-            if call is not None
-        ]
-
-    def _close_market(self) -> None:
-        for source, _ in self._market:
-            source.close_window()
 
     def _open_planned(self, planned: Planned) -> list[Subscription]:
         subscriptions = []
         if planned.rows is not None:
             self._row_source.open_window(planned.rows, planned.first_row)
-            call = self._wanted["on_features"]
+            call = self.feed.wanted["on_features"]
             if call is not None:
                 subscriptions.append(Subscription(self._row_source, "on_features", call))
         for source, outcomes in zip(self._answer_sources, planned.outcomes, strict=False):
             news = np.flatnonzero((outcomes.outcome == _COMPLETED) & (outcomes.superseded == 0))
             source.open_window(outcomes, news)
-            call = self._wanted["on_prediction"]
+            call = self.feed.wanted["on_prediction"]
             if call is not None:
                 subscriptions.append(Subscription(source, "on_prediction", call))
         return subscriptions

@@ -166,7 +166,7 @@ def _read(value: Any) -> Any:
                 f"a latency is a duration or a model with a `kind`: {error}"
             ) from None
     kind = value.get("kind")
-    if kind in _KINDS:
+    if isinstance(kind, str) and kind in _KINDS:
         return value
     near = get_close_matches(str(kind), _KINDS, n=1)
     hint = f" Did you mean '{near[0]}'?" if near else ""

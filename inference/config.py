@@ -48,6 +48,10 @@ def _polling_shorthand(value: Any) -> Any:
     return value
 
 
+class _Every(_Frozen):
+    every: Duration
+
+
 class Network(_Frozen):
     """The way to the deployment and back; it occupies no replica."""
 
@@ -73,7 +77,13 @@ class InferenceConfig(_Frozen):
     model_uri: str = Field(min_length=1)
     predictor_class_name: str = Field(default="XGBoostPredictor", min_length=1)
     num_replicas: int = Field(default=1, ge=1, le=4096)
-    polling: Annotated[Polling, BeforeValidator(_polling_shorthand)] = Polling()
+    polling: Annotated[
+        Polling,
+        BeforeValidator(
+            _polling_shorthand,
+            json_schema_input_type=Polling | _Every | Literal["continuous", "on_feature"],
+        ),
+    ] = Polling()
     max_in_flight: int | None = Field(default=None, ge=1)
     on_new: Literal["replace", "queue"] = "replace"
     service_time: LatencyModel = ZERO_LATENCY

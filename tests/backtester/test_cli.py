@@ -258,11 +258,6 @@ def test_the_schema_accepts_our_scenarios(capsys, file):
     jsonschema.validate(mapping, schema)
 
 
-@pytest.mark.xfail(
-    strict=True,
-    raises=jsonschema.ValidationError,
-    reason="inference.config names no json_schema_input_type for the shorthands of `polling`",
-)
 @pytest.mark.parametrize("polling", ["on_feature", {"every": "50ms"}])
 def test_the_schema_accepts_the_short_forms_of_polling(capsys, polling):
     code("schema")

@@ -385,9 +385,6 @@ def test_any_part_replaced_by_anything_is_accepted_or_refused_in_our_words(path,
         assert all(line.startswith(str(path)) for line in text.splitlines()), text
 
 
-@pytest.mark.xfail(
-    strict=True, raises=TypeError, reason="clock.latency looks a list up in a dict of kinds"
-)
 def test_a_kind_that_is_a_list_is_refused(path):
     setting = "inference_config.service_time={kind: [lognormal], median: 1ms, p99: 2ms}"
     assert "`kind` of a latency must be one of" in fault(path, setting)

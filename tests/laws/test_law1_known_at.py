@@ -15,9 +15,19 @@ from backtester.orders import ReportKind
 from backtester.trace import EntryKind
 from clock.rank import Rank
 from featurizer.catalog import Catalog
-from tests.laws.harness import LOT, TICK, Call, Entry, Played, Tally, law, play, same_number
-from tests.laws.harness import catalog_of as catalog_for
-from tests.laws.markets import START, STEP, cases
+from tests.laws.harness import (
+    LOT,
+    TICK,
+    Call,
+    Entry,
+    Played,
+    Tally,
+    catalog_of,
+    law,
+    play,
+    same_number,
+)
+from tests.laws.markets import START, STEP, ZERO, cases
 from tests.laws.raw import Place, feature_rows, least, least_inference, received, venue_quote
 from tests.reference.case import Case
 
@@ -192,10 +202,10 @@ WINDOWS = st.sampled_from([2, 7, 7, 50])
 def test_everything_uses_only_what_was_visible_by_then() -> None:
     tally = Tally()
 
-    @law(60)
-    @given(cases(), MODES, WINDOWS)
+    @law(70)
+    @given(cases() | cases(latencies=ZERO), MODES, WINDOWS)
     def check(case: Case, mode: Any, window_rows: int) -> None:
-        with catalog_for(case) as catalog:
+        with catalog_of(case) as catalog:
             played = assert_known_at(case, catalog, mode=mode, window_rows=window_rows)
         tally.note(filled=bool(played.fills))
 

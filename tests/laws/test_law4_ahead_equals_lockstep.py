@@ -20,10 +20,14 @@ from tests.reference.simulator import ReferenceTrace, simulate
 pytestmark = pytest.mark.slow
 
 
-def assert_ahead_equals_lockstep(case: Case, catalog: Catalog, window_rows: int = 7) -> Played:
+def assert_ahead_equals_lockstep(
+    case: Case, catalog: Catalog, window_rows: int = 7, *, eager: bool = True
+) -> Played:
     """Assert that both modes hand over the same and write the same bytes."""
-    ahead = play(case, catalog, window_rows=window_rows, watch=True)
-    lockstep = play(case, catalog, mode="lockstep", window_rows=window_rows, watch=True)
+    ahead = play(case, catalog, window_rows=window_rows, watch=True, eager=eager)
+    lockstep = play(
+        case, catalog, mode="lockstep", window_rows=window_rows, watch=True, eager=eager
+    )
     for one, two in zip_longest(ahead.calls, lockstep.calls):
         assert (one and one.told) == (two and two.told)
     assert ahead.trace == lockstep.trace
@@ -72,11 +76,12 @@ WINDOWS = st.sampled_from([2, 7, 7, 50])
 def test_both_modes_and_the_reference_agree() -> None:
     tally = Tally()
 
-    @law(120)
+    @law(100)
     @given(cases(), WINDOWS)
     def check(case: Case, window_rows: int) -> None:
         with catalog_of(case) as catalog:
             played = assert_ahead_equals_lockstep(case, catalog, window_rows)
+            assert_ahead_equals_lockstep(case, catalog, window_rows, eager=False)
         assert_equals_the_reference(played)
         tally.note(filled=bool(played.fills))
 
@@ -87,11 +92,12 @@ def test_both_modes_and_the_reference_agree() -> None:
 def test_they_agree_when_everything_happens_at_once() -> None:
     tally = Tally()
 
-    @law(60)
+    @law(80)
     @given(cases(latencies=ZERO), WINDOWS)
     def check(case: Case, window_rows: int) -> None:
         with catalog_of(case) as catalog:
             played = assert_ahead_equals_lockstep(case, catalog, window_rows)
+            assert_ahead_equals_lockstep(case, catalog, window_rows, eager=False)
         assert_equals_the_reference(played)
         tally.note(filled=bool(played.fills))
 

@@ -1,0 +1,107 @@
+"""The market as the strategy receives it: which streams, which columns, whom they wake."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from backtester.engine import overrides
+from backtester.errors import ScenarioError
+from backtester.sources import MarketSource, QuoteSource
+from backtester.strategy import Strategy
+from backtester.timeline import Subscription
+from featurizer.market import BARS, TRADES, Records, StreamKey, StreamRequest
+
+if TYPE_CHECKING:
+    from featurizer.catalog import Catalog
+
+__all__ = ["Callback", "MarketFeed"]
+
+Callback = Callable[[Any, Any], None]
+
+_DELIVERED = ("on_quote", "on_trade", "on_bar", "on_data", "on_features", "on_prediction")
+
+
+class MarketFeed:
+    """The streams that a strategy subscribes to or may look up.
+
+    Args:
+        strategy: Only the callbacks that it overrides are woken.
+        catalog: Where the records come from.
+        names: Ids of the instruments, in the order of the scenario.
+
+    Attributes:
+        wanted: The strategy's callback by name, None where it is not overridden.
+        quotes: The quotes of every instrument: they can be looked up, whatever is subscribed.
+        data: The streams of the user's own kinds, by instrument and kind.
+        streams: All sources, each with the callback that it wakes, if any.
+    """
+
+    def __init__(self, strategy: Strategy, catalog: Catalog, names: Sequence[str]) -> None:
+        self._catalog = catalog
+        self._names = list(names)
+        self.wanted: dict[str, Callback | None] = {
+            name: getattr(strategy, name) if overrides(strategy, name) else None
+            for name in _DELIVERED
+        }
+        self.quotes: dict[str, QuoteSource] = {}
+        self.data: dict[StreamKey, MarketSource] = {}
+        self.streams: list[tuple[MarketSource, Callback | None]] = []
+        for place, name in enumerate(names):
+            self._add_instrument(strategy, name, place)
+        for kind, fields in strategy.data_fields.items():
+            self._add_user_kind(strategy, kind, fields)
+
+    def _add_instrument(self, strategy: Strategy, name: str, place: int) -> None:
+        quotes = QuoteSource((name, place), strategy.quote_fields)
+        self.quotes[name] = quotes
+        self.streams.append((quotes, self.wanted["on_quote"]))
+        for kind, fields in ((TRADES, strategy.trade_fields), (BARS, strategy.bar_fields)):
+            callback = self.wanted[f"on_{kind.name.removesuffix('s')}"]
+            if callback is not None:
+                source = MarketSource((kind.name, kind.number), (name, place), fields)
+                self.streams.append((source, callback))
+
+    def _add_user_kind(self, strategy: Strategy, name: str, fields: Sequence[str]) -> None:
+        kind = self._catalog.kind(name)
+        held = [i for i in self._names if (i, name) in self._catalog.streams()]
+        if not held:
+            raise ScenarioError(
+                f"`data_fields` of {type(strategy).__name__} must name kinds the catalog holds "
+                f"for {', '.join(self._names)}: got {name!r}, of which there is nothing."
+            )
+        for instrument in held:
+            place = self._names.index(instrument)
+            source = MarketSource((name, kind.number), (instrument, place), fields)
+            source.callback = "on_data"
+            self.data[source.stream] = source
+            self.streams.append((source, self.wanted["on_data"]))
+
+    def add_unheard(self, requests: Sequence[StreamRequest]) -> None:
+        """Add the streams of a feature graph that nobody subscribed to: lockstep walks them too."""
+        held = {source.stream for source, _ in self.streams}
+        for request in requests:
+            if request.key not in held:
+                number = self._catalog.kind(request.kind).number
+                instrument = (request.instrument, self._names.index(request.instrument))
+                source = MarketSource((request.kind, number), instrument, ("sequence",))
+                self.streams.append((source, None))
+
+    def requests(self) -> list[StreamRequest]:
+        """Return the streams and columns to read."""
+        return [StreamRequest(*source.stream, columns=source.fields) for source, _ in self.streams]
+
+    def open_window(self, records: Mapping[StreamKey, Records]) -> list[Subscription]:
+        """Hold the records received in the next window; return those that wake somebody."""
+        for source, _ in self.streams:
+            source.open_window(records[source.stream])
+        return [
+            Subscription(source, source.callback, callback)
+            for source, callback in self.streams
+            if callback is not None
+        ]
+
+    def close_window(self) -> None:
+        """Keep the newest record of each stream and forget the others."""
+        for source, _ in self.streams:
+            source.close_window()
