@@ -47,20 +47,35 @@ class MarketFeed:
         self.quotes: dict[str, QuoteSource] = {}
         self.data: dict[StreamKey, MarketSource] = {}
         self.streams: list[tuple[MarketSource, Callback | None]] = []
+        held = set(catalog.streams())
         for place, name in enumerate(names):
-            self._add_instrument(strategy, name, place)
+            self._add_instrument(strategy, name, place, held)
+        self._check_heard(strategy)
         for kind, fields in strategy.data_fields.items():
             self._add_user_kind(strategy, kind, fields)
 
-    def _add_instrument(self, strategy: Strategy, name: str, place: int) -> None:
+    def _add_instrument(
+        self, strategy: Strategy, name: str, place: int, held: set[StreamKey]
+    ) -> None:
         quotes = QuoteSource((name, place), strategy.quote_fields)
         self.quotes[name] = quotes
         self.streams.append((quotes, self.wanted["on_quote"]))
         for kind, fields in ((TRADES, strategy.trade_fields), (BARS, strategy.bar_fields)):
             callback = self.wanted[f"on_{kind.name.removesuffix('s')}"]
-            if callback is not None:
+            if callback is not None and (name, kind.name) in held:
                 source = MarketSource((kind.name, kind.number), (name, place), fields)
                 self.streams.append((source, callback))
+
+    def _check_heard(self, strategy: Strategy) -> None:
+        """Refuse a callback that nothing could ever wake."""
+        heard = {source.callback for source, _ in self.streams}
+        for kind in (TRADES, BARS):
+            callback = f"on_{kind.name.removesuffix('s')}"
+            if self.wanted[callback] is not None and callback not in heard:
+                raise ScenarioError(
+                    f"`{type(strategy).__name__}.{callback}` needs {kind.name} of "
+                    f"{', '.join(self._names)}: the catalog holds none. Ingest them, or drop it."
+                )
 
     def _add_user_kind(self, strategy: Strategy, name: str, fields: Sequence[str]) -> None:
         kind = self._catalog.kind(name)

@@ -22,7 +22,10 @@ __all__ = ["Outlook", "label_features"]
 
 
 def label_features(config: FeaturizerConfig) -> FeaturizerConfig:
-    """Return a featurizer's configuration with its label feature and what that reads, no more."""
+    """Return a featurizer's configuration with its label feature and what that reads, no more.
+
+    A row of it holds no earlier rows.
+    """
     definitions = config.definitions()
     needed: set[str] = set()
     open_names = [name for name in (config.label_feature,) if name is not None]
@@ -33,7 +36,7 @@ def label_features(config: FeaturizerConfig) -> FeaturizerConfig:
             inputs = definitions[name].inputs()
             open_names += [source for source in inputs if isinstance(source, str)]
     kept = tuple(feature for feature in config.feature_configs if feature.name in needed)
-    return config.model_copy(update={"feature_configs": kept, "features_to_store": None})
+    return config.model_copy(update={"feature_configs": kept, "features_to_store": None, "rows": 1})
 
 
 class Outlook:
@@ -43,15 +46,20 @@ class Outlook:
         graph: A graph with the label feature, emitting at scheduled instants.
         column: Place of the label feature in its rows.
         lookahead_ns: How far the label looks.
+        each: Whether every instrument has a label feature of its own.
     """
 
-    def __init__(self, graph: FeatureGraph, column: int, lookahead_ns: int) -> None:
+    def __init__(
+        self, graph: FeatureGraph, column: int, lookahead_ns: int, *, each: bool = False
+    ) -> None:
         self.graph = graph
+        self._each = each
         self._column = column
         self._lookahead = lookahead_ns
         self._waiting = np.empty(0, dtype=np.int64)
         self._times: list[np.ndarray] = []
         self._values: list[np.ndarray] = []
+        self._instruments: list[np.ndarray] = []
 
     def read(
         self, records: Mapping[StreamKey, Records], asked: Sequence[np.ndarray], until: int
@@ -73,22 +81,33 @@ class Outlook:
         rows = self.graph.push(records, until)
         self._times.append(np.array(rows.emitted_at))
         self._values.append(np.array(rows.values[:, self._column]))
+        self._instruments.append(np.array(rows.instrument))
 
-    def around(self, instants: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def around(
+        self, instants: np.ndarray, instruments: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
         """Return the label feature at instants asked for and one lookahead later.
 
         Args:
             instants: Shape (n,).
+            instruments: Place of the instrument asked about at each. Shape (n,).
 
         Returns:
             Two arrays of shape (n,); NaN where the run ended before the horizon.
         """
-        times = np.concatenate([np.empty(0, dtype=np.int64), *self._times])
+        nothing = np.empty(0, dtype=np.int64)
+        times = np.concatenate([nothing, *self._times])
         values = np.concatenate([np.empty(0), *self._values])
-        return (
-            _at(times, values, instants),
-            _at(times, values, instants + self._lookahead),
-        )
+        if not self._each:
+            later = instants + self._lookahead
+            return _at(times, values, instants), _at(times, values, later)
+        whose = np.concatenate([nothing, *self._instruments])
+        before, after = np.full(len(instants), np.nan), np.full(len(instants), np.nan)
+        for instrument in np.unique(instruments):
+            own, asked = whose == instrument, instruments == instrument
+            before[asked] = _at(times[own], values[own], instants[asked])
+            after[asked] = _at(times[own], values[own], instants[asked] + self._lookahead)
+        return before, after
 
 
 def _at(times: np.ndarray, values: np.ndarray, instants: np.ndarray) -> np.ndarray:

@@ -14,6 +14,7 @@ import numpy as np
 import polars as pl
 
 from backtester.errors import ScenarioError
+from backtester.output import FRAMES, check_folder, writing
 from backtester.summary import summarise
 from backtester.trace import TraceEntry
 from inference.rows import MISSING
@@ -22,10 +23,7 @@ from inference.schedule import Outcome
 if TYPE_CHECKING:
     from backtester.run import Run
 
-__all__ = ["RunResult", "build_result", "check_folder", "load_result"]
-
-FRAMES = ("orders", "fills", "reports", "equity", "predictions", "records")
-"""Frames of a result; each is saved as a Parquet file of that name."""
+__all__ = ["RunResult", "build_result", "load_result"]
 
 _STAMPS = (
     "emitted_at",
@@ -85,7 +83,14 @@ class RunResult:
         """
         folder = Path(folder)
         check_folder(folder)
+        with writing(folder):
+            self._replace(folder.absolute(), picture=picture)
+        return folder
+
+    def _replace(self, folder: Path, *, picture: bool) -> None:
+        folder.parent.mkdir(parents=True, exist_ok=True)
         new = folder.with_name(f".{folder.name}.{os.getpid()}.new")
+        old = folder.with_name(f".{folder.name}.{os.getpid()}.old")
         shutil.rmtree(new, ignore_errors=True)
         new.mkdir()
         try:
@@ -97,35 +102,12 @@ class RunResult:
                 from backtester.report.picture import draw_report
 
                 draw_report(self, new / "report.png")
-            old = folder.with_name(f".{folder.name}.{os.getpid()}.old")
             if folder.exists():
                 folder.rename(old)
             new.rename(folder)
             shutil.rmtree(old, ignore_errors=True)
         finally:
             shutil.rmtree(new, ignore_errors=True)
-        return folder
-
-
-def check_folder(folder: Path) -> None:
-    """Refuse a place where a result cannot be written; make the folders above it.
-
-    Raises:
-        ScenarioError: If it is a file, holds something else than a result, or is not writable.
-    """
-    if folder.exists() and not folder.is_dir():
-        raise ScenarioError(f"`--out` must be a folder: {folder} is a file. Name another one.")
-    if folder.exists() and any(folder.iterdir()) and not (folder / "summary.json").exists():
-        raise ScenarioError(
-            f"`--out` must be a new folder or an earlier result: {folder} holds other files. "
-            "Name another one."
-        )
-    try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise ScenarioError(f"`--out` must be writable: {folder}: {error.strerror}.") from error
-    if not os.access(folder.parent, os.W_OK):
-        raise ScenarioError(f"`--out` must be writable: {folder.parent} is not.")
 
 
 def load_result(folder: Path | str) -> RunResult:
@@ -262,7 +244,9 @@ def _realised(run: Run, columns: dict[str, np.ndarray]) -> tuple[np.ndarray, np.
     before, after = np.full(size, np.nan), np.full(size, np.nan)
     if run.outlook is not None and size:
         done = columns["outcome"] == Outcome.COMPLETED
-        before[done], after[done] = run.outlook.around(columns["visible_at"][done])
+        before[done], after[done] = run.outlook.around(
+            columns["visible_at"][done], columns["instrument"][done]
+        )
     return before, after
 
 

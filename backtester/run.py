@@ -186,24 +186,27 @@ class Run:
                 emission = Emission.scheduled()
                 probe = FeatureGraph(label, self.names, emission, self.start, kinds=kinds)
                 column = probe.names.index(config.label_feature)
-                self.outlook = Outlook(probe, column, config.label_lookahead)
+                lookahead, each = config.label_lookahead, config.per_instrument
+                self.outlook = Outlook(probe, column, lookahead, each=each)
         self.planes = ExogenousPlanes(graph, loops, self.trace)
         self.outcomes: list[list[Any]] = [[] for _ in loops]
 
     def _make_loops(self, columns: tuple[str, ...]) -> list[InferenceLoop]:
         if not self.scenario.inference_config:
             return []
+        from backtester.train import stacked_columns
         from inference.loop import InferenceLoop
 
         return [
             InferenceLoop(
-                config,
+                stacked_columns(config, self.scenario.featurizer),
                 self.predictors[name],
                 name=name,
                 index=index,
                 seed=self.scenario.seed,
                 start=self.start,
                 column_names=columns,
+                instruments=len(self.names),
             )
             for index, (name, config) in enumerate(self.scenario.inference_config.items())
         ]

@@ -15,9 +15,10 @@ from clock.units import format_duration, format_instant
 if TYPE_CHECKING:
     from featurizer.config import FeaturizerConfig
     from featurizer.dataset import FeatureLabelSet, LabelledArrays
+    from inference.config import InferenceConfig
     from inference.training import TrainedModel
 
-__all__ = ["train_scenario"]
+__all__ = ["model_columns", "stacked_columns", "train_scenario"]
 
 MIN_ROWS = 50
 """Fewest labelled rows that a model is fitted to."""
@@ -97,9 +98,23 @@ def model_columns(scenario: Scenario, names: tuple[str, ...]) -> tuple[str, ...]
                     f"`inference_config.features` must be features of the scenario: got "
                     f"{', '.join(missing)}. Known: {', '.join(names)}."
                 )
-            return tuple(loop.features)
+            return stacked_columns(loop, scenario.featurizer).features or names
         break
     return names
+
+
+def stacked_columns(loop: InferenceConfig, config: FeaturizerConfig | None) -> InferenceConfig:
+    """Return a loop's configuration with each feature it reads as the row's last `rows: n` values.
+
+    A loop that names columns of earlier rows itself, `mid@-1`, is left as it is.
+    """
+    if config is None or config.rows == 1 or loop.features is None:
+        return loop
+    if any("@" in name for name in loop.features):
+        return loop
+    from featurizer.config import row_names
+
+    return loop.model_copy(update={"features": row_names(loop.features, config.rows)})
 
 
 def _described(scenario: Scenario) -> tuple[TrainingConfig, FeaturizerConfig]:

@@ -8,6 +8,8 @@ from typing import Annotated, Any, Optional
 
 import typer
 
+from backtester.commands import ingest
+
 __all__ = ["app"]
 
 app = typer.Typer(
@@ -15,80 +17,7 @@ app = typer.Typer(
     help="Bring market data into a catalog, make some, describe it.",
 )
 
-FORMATS = ("binance-capture",)
-
-
-@app.command("ingest")
-def ingest(
-    format_: Annotated[str, typer.Argument(metavar="FORMAT", help="`binance-capture`.")],
-    file: Annotated[Path, typer.Argument(help="The file to read.")],
-    instrument: Annotated[str, typer.Option(help="Id, such as BINANCE.BTCUSDT-PERP.")],
-    catalog: Annotated[Path, typer.Option(help="Folder of the catalog; made if there is none.")],
-    clock_offset: Annotated[
-        Optional[str],  # noqa: UP045 - typer reads the annotation at run time
-        typer.Option(
-            help="`auto` fits the recording clock to the venue's; or a duration such as 1.27s "
-            "that is added to every receipt."
-        ),
-    ] = None,
-    min_feed_latency: Annotated[
-        str, typer.Option(help="With `auto`: the feed latency of the fastest message.")
-    ] = "1ms",
-    max_lateness: Annotated[
-        str, typer.Option(help="Refuse a record received later than this after its event.")
-    ] = "60s",
-    instruments: Annotated[
-        Optional[Path],  # noqa: UP045
-        typer.Option(help="YAML with tick size, lot size and fees of instruments not built in."),
-    ] = None,
-    accept_gaps: Annotated[
-        bool, typer.Option("--accept-gaps", help="Accept lost messages, and count them.")
-    ] = False,
-    replace: Annotated[
-        bool, typer.Option("--replace", help="Replace the days that the catalog already holds.")
-    ] = False,
-    json_: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
-) -> None:
-    """Read a file of market data into a catalog. What breaks a rule is refused, not repaired."""
-    import difflib
-
-    from backtester.commands.console import print_json, print_table, progress
-    from backtester.errors import ScenarioError
-    from backtester.report.table import ingest_table
-
-    if format_ not in FORMATS:
-        close = difflib.get_close_matches(format_, FORMATS, n=1, cutoff=0.3)
-        hint = f" Did you mean {close[0]!r}?" if close else ""
-        raise ScenarioError(
-            f"`FORMAT` must be one that there is an adapter for: got {format_!r}.{hint} "
-            f"Known: {', '.join(FORMATS)}."
-        )
-    from featurizer.ingest.binance import ingest_binance_capture
-
-    offset: Any = clock_offset
-    if clock_offset not in (None, "auto"):
-        text = str(clock_offset)
-        size = _duration("--clock-offset", text.removeprefix("-"))
-        offset = -size if text.startswith("-") else size
-    least = _duration("--min-feed-latency", min_feed_latency)
-    most = _duration("--max-lateness", max_lateness)
-    with progress(f"reading {file.name}", quiet=json_) as report:
-        done = ingest_binance_capture(
-            file,
-            instrument,
-            catalog,
-            clock_offset=offset,
-            min_feed_latency_ns=least,
-            max_lateness_ns=most,
-            instruments_file=instruments,
-            accept_gaps=accept_gaps,
-            replace=replace,
-            progress=report,
-        )
-    if json_:
-        print_json(asdict(done))
-        return
-    print_table(ingest_table(done, catalog))
+app.add_typer(ingest.app, name="ingest")
 
 
 @app.command("describe")
@@ -141,12 +70,63 @@ def synth(
     print_table(catalog_table(streams, catalog))
 
 
-def _duration(option: str, text: str) -> int:
-    from backtester.errors import ScenarioError
-    from clock.errors import UnitError
-    from clock.units import parse_duration
+@app.command("compact")
+def compact(
+    catalog: Annotated[Path, typer.Argument(help="Folder of the catalog.")],
+    json_: Annotated[bool, typer.Option("--json", help="Print it as JSON.")] = False,
+) -> None:
+    """Put the small parts of each day together. No record changes, and no digest of a run."""
+    from backtester.commands.console import print_json, print_table
+    from backtester.report.table import compaction_table
+    from featurizer.catalog import Catalog
 
-    try:
-        return parse_duration(text)
-    except UnitError as error:
-        raise ScenarioError(f"`{option}`: {error}") from error
+    done = Catalog(catalog).compact()
+    if json_:
+        print_json([asdict(stream) for stream in done])
+        return
+    print_table(compaction_table(done, catalog))
+
+
+@app.command("download")
+def download(
+    symbol: Annotated[str, typer.Option(help="As the archive writes it, such as BTCUSDT.")],
+    data: Annotated[
+        str, typer.Option(help="`trades`, `aggTrades`, `bookTicker`, or a length of bars: `1m`.")
+    ],
+    start: Annotated[str, typer.Option(help="First day, such as 2024-08-08.")],
+    out: Annotated[Path, typer.Option(help="Folder for the files; made if there is none.")],
+    until: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option(help="First day that is left out. By default one day is fetched."),
+    ] = None,
+    market: Annotated[
+        str, typer.Option(help="`um` (USD-M futures), `cm` (COIN-M futures) or `spot`.")
+    ] = "um",
+    base_url: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option(help="Address of the archive, or of a copy. By default Binance's."),
+    ] = None,
+    json_: Annotated[bool, typer.Option("--json", help="Print it as JSON.")] = False,
+) -> None:
+    """Fetch daily files of Binance's public archive, verified; a broken download goes on."""
+    from backtester.commands.console import note, print_json, print_table, progress
+    from backtester.commands.options import days_between, one_of
+    from backtester.report.table import download_table
+    from featurizer.ingest.archive import DEFAULT_ARCHIVE, archive_files
+    from featurizer.ingest.archive import download as fetch
+
+    one_of("--market", market, ("um", "cm", "spot"))
+    days = days_between(start, until)
+    files = archive_files(market, data, symbol, days, base_url or DEFAULT_ARCHIVE)  # type: ignore[arg-type]
+    done = []
+    for file in files:
+        with progress(file.name, quiet=json_) as report:
+            done.append(fetch(file, out, report))
+    if json_:
+        print_json([asdict(file) | {"path": str(file.path)} for file in done])
+        return
+    print_table(download_table(done, out))
+    note(
+        f"Next: lightcone data ingest binance-archive {out}/{symbol}-{data}-*.zip "
+        f"--instrument BINANCE.{symbol}-PERP --catalog FOLDER --feed-latency 20ms"
+    )

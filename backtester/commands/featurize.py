@@ -32,9 +32,9 @@ def featurize(
     import os
 
     from backtester.commands.console import note, print_json, print_table, progress
-    from backtester.commands.output import check_file, writing
     from backtester.errors import ScenarioError
     from backtester.loading import open_catalog
+    from backtester.output import check_file, writing
     from backtester.report.table import frame_table
     from backtester.scenario import load_scenario
 

@@ -40,8 +40,8 @@ def run(
         progress,
         tell_if_compiling,
     )
-    from backtester.commands.output import check_folder, save
     from backtester.errors import ScenarioError
+    from backtester.output import check_folder
     from backtester.scenario import load_scenario
 
     loaded = load_scenario(scenario, set_ or [])
@@ -60,7 +60,7 @@ def run(
             progress=report,
             scenario_file=str(scenario),
         )
-    save(result, folder, picture=not no_report)
+    result.save(folder, picture=not no_report)
     if json_:
         print_json(result.summary)
         return

@@ -9,9 +9,12 @@ from rich.console import Group
 from rich.table import Table
 
 from clock.units import format_duration, format_instant
+from featurizer.market import KINDS
 
 __all__ = [
     "catalog_table",
+    "compaction_table",
+    "download_table",
     "frame_table",
     "ingest_table",
     "summary_table",
@@ -121,6 +124,8 @@ def ingest_table(report: Any, catalog: Any) -> Table:
     table = _pairs(f"{report.instrument} in {catalog}")
     for kind, rows in report.rows.items():
         table.add_row(kind, f"{rows:,}")
+    for kind, rows in report.replaced.items():
+        table.add_row(f"{kind} replaced", f"{rows:,} of the same days")
     table.add_row("range", f"{format_instant(report.start)} to {format_instant(report.end)}")
     table.add_row("feed latency", _latencies(report.latency_ns))
     if report.gaps:
@@ -134,6 +139,30 @@ def ingest_table(report: Any, catalog: Any) -> Table:
         table.add_row("", f"so that the fastest message took {least}, as stated")
         middle, most = (value / 1e3 for value in fit.residual_ns)
         table.add_row("residual of the fit", f"{middle:,.0f} µs median, {most:,.0f} µs at most")
+    for remark in report.remarks:
+        table.add_row("", remark)
+    return table
+
+
+def download_table(done: Any, folder: Any) -> Table:
+    """Return what was downloaded, one line a file."""
+    table = Table(title=str(folder), title_justify="left", box=None, header_style="dim")
+    for name in ("file", "MB", "fetched MB", "SHA-256"):
+        table.add_column(name, justify="left" if name in ("file", "SHA-256") else "right")
+    for file in done:
+        sizes = (f"{size / 1e6:.1f}" for size in (file.size_bytes, file.fetched_bytes))
+        table.add_row(file.path.name, *sizes, f"{file.sha256[:16]}… verified")
+    return table
+
+
+def compaction_table(done: Any, catalog: Any) -> Table:
+    """Return what a compaction did, one line a stream."""
+    table = Table(title=str(catalog), title_justify="left", box=None, header_style="dim")
+    for name in ("instrument", "kind", "parts before", "parts after", "rows put together"):
+        table.add_column(name, justify="left" if name in ("instrument", "kind") else "right")
+    for stream in done:
+        counts = (stream.parts_before, stream.parts_after, stream.rows)
+        table.add_row(stream.instrument, stream.kind, *(f"{count:,}" for count in counts))
     return table
 
 
@@ -143,7 +172,7 @@ def catalog_table(streams: Any, catalog: Any) -> Group:
     for stream in streams:
         by_instrument.setdefault(stream.instrument, []).append(stream)
     tables = [_streams_table(name, own) for name, own in by_instrument.items()]
-    return Group(f"{catalog}: {len(streams)} streams", *tables)
+    return Group(f"{catalog}: {len(streams)} streams", *tables, *_user_kinds(streams))
 
 
 def _streams_table(instrument: str, streams: list[Any]) -> Table:
@@ -152,18 +181,36 @@ def _streams_table(instrument: str, streams: list[Any]) -> Table:
     title = f"{instrument}, {format_instant(start)} to {format_instant(end)}"
     table = Table(title=title, title_justify="left", box=None, header_style="dim")
     table.add_column("kind")
-    for name in ("rows", "MB", "longest gap", "feed latency p50", "p95", "p99", "max"):
+    for name in ("rows", "parts", "MB", "longest gap", "feed latency p50", "p95", "p99", "max"):
         table.add_column(name, justify="right", no_wrap=True)
+    table.add_column("receipts")
     for stream in streams:
         latency = [stream.latency_ns[name] / 1e6 for name in ("p50", "p95", "p99", "max")]
         table.add_row(
             stream.kind,
             f"{stream.rows:,}",
+            f"{stream.parts:,}",
             f"{stream.size_bytes / 1e6:.1f}",
             f"{stream.longest_gap_ns / 1e9:.3g} s",
             *(f"{value:.3g} ms" for value in latency),
+            _receipts(stream.calibration),
         )
     return table
+
+
+def _receipts(notes: list[dict[str, Any]]) -> str:
+    """Return where the receipt stamps of a stream come from."""
+    methods = sorted({note["method"].removesuffix(" feed latency") for note in notes})
+    return ", ".join(methods) or "recorded"
+
+
+def _user_kinds(streams: Any) -> list[str]:
+    """Return the columns of the kinds that a user declared."""
+    own = {stream.kind: stream.columns for stream in streams if stream.kind not in KINDS}
+    return [
+        f"{kind}: {', '.join(f'{name} {type_}' for name, type_ in columns.items())}"
+        for kind, columns in own.items()
+    ]
 
 
 def _pairs(title: str) -> Table:

@@ -151,7 +151,7 @@ class Bars(Strategy):
         ("Needs", {}, "needs `size`"),
         ("Needs", {"size": 4}, "it refuses its parameters: `size` must be at most 3"),
         ("Columns", {}, "`quotes` has no column `ask_prise`. Did you mean 'ask_price'?"),
-        ("Bars", {}, "must hold bars of SIM.ALPHA: got none. It holds quotes of SIM.ALPHA"),
+        ("Bars", {}, "needs bars of SIM.ALPHA: the catalog holds none"),
     ],
 )
 def test_a_strategy_that_cannot_be_had_this_way(refused, here, name, params, message):
@@ -299,7 +299,7 @@ def test_a_result_is_not_written_over_something_else(refused, here):
     (here / "foreign").mkdir()
     (here / "foreign" / "thesis.txt").write_text("mine")
     text = refused("run", scenario(), "--out", "foreign")
-    assert "`--out` must be a new folder or an earlier result: foreign holds other files." in text
+    assert "foreign holds other files (thesis.txt)" in text
     assert (here / "foreign" / "thesis.txt").read_text() == "mine"
 
 

@@ -9,6 +9,8 @@ import pytest
 
 from backtester.errors import StrategyError
 from backtester.strategy import Strategy
+from clock.latency import Uniform
+from clock.sampler import Sampler
 from tests.backtester.worlds import ALPHA, BETA, MS, Quote, Recorder, at, instrument, play, since
 
 Ask = tuple[str, float, float | None]
@@ -160,6 +162,26 @@ def test_reports_never_overtake_each_other(tmp_path):
     assert script.details("order") == [
         (n, kind) for n in range(1, 201) for kind in ("accepted", "filled")
     ]
+
+
+def test_latencies_are_drawn_by_what_an_order_is_and_not_by_when_it_was_drawn(tmp_path):
+    latency = {"kind": "uniform", "low": "1ms", "high": "90ms"}
+    script = Script({5.0: [(1,), (2,), (3,)], 400.0: [(4,)]})
+    quotes = [Quote(0, ask_quantity=1000)]
+    result = play(tmp_path, script, quotes, entry=latency, response=latency, seed=4)
+    model = Uniform.model_validate(latency)
+    entry, response = (Sampler(model, 4, name) for name in ("order_entry", "order_response"))
+    arrived, heard, arrival, report = [], [], 0, 0
+    for ms, ordinal in ((5, 0), (5, 1), (5, 2), (400, 0)):
+        arrival = max(arrival, at(ms) + entry.draw(at(ms), at(ms), ordinal))
+        arrived.append(arrival)
+        for kind in (0, 2):  # accepted, filled
+            drawn = response.draw(arrival, arrival, at(ms), ordinal, kind)
+            report = max(report, arrival + drawn)
+            heard.append(report)
+    assert result.orders["arrived_at"].to_physical().to_list() == arrived
+    assert result.reports["visible_at"].to_physical().to_list() == heard
+    assert len({entry.draw(at(5), at(5), ordinal) for ordinal in range(3)}) == 3
 
 
 def test_belief_differs_from_the_venue_until_the_report_arrives(tmp_path):

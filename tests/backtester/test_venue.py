@@ -97,12 +97,14 @@ def test_an_order_fills_as_far_as_the_displayed_quantity_and_the_rest_is_cancele
     assert outcomes[2].reason is Reason.UNFILLED_REMAINDER
 
 
-def test_what_was_taken_stays_taken_until_the_next_quote():
-    exchange = Exchange(Quote(0, ask_quantity=1), Quote(10, ask_quantity=1))
-    assert exchange.filled(1, BUY, 6) == (6, 101.0)
-    assert exchange.filled(2, BUY, 6) == (4, 101.0)
-    assert kinds(exchange.send(3, BUY, 6)) == ["accepted", "canceled"]
-    assert exchange.filled(10, BUY, 6) == (6, 101.0)
+@pytest.mark.parametrize(("side", "price"), [(BUY, 101.0), (SELL, 99.0)])
+def test_what_was_taken_stays_taken_until_the_next_quote(side, price):
+    shown = {"bid_quantity": 1, "ask_quantity": 1}
+    exchange = Exchange(Quote(0, **shown), Quote(10, **shown))
+    assert exchange.filled(1, side, 6) == (6, price)
+    assert exchange.filled(2, side, 6) == (4, price)
+    assert kinds(exchange.send(3, side, 6)) == ["accepted", "canceled"]
+    assert exchange.filled(10, side, 6) == (6, price)
 
 
 def test_what_was_taken_from_the_ask_is_not_missing_from_the_bid():

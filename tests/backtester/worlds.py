@@ -28,6 +28,7 @@ MIDS = {
         {"feature_definition": "book.Imbalance", "name": "imbalance"},
     ],
 }
+ON_FEATURE = {"model_uri": "models:/m/1", "polling": "on_feature"}
 
 _folders = itertools.count()
 

@@ -5,14 +5,20 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from backtester.errors import ScenarioError
 
-if TYPE_CHECKING:
-    from backtester.result import RunResult
+__all__ = ["FRAMES", "RESULT_FILES", "check_file", "check_folder", "writing"]
 
-__all__ = ["check_file", "check_folder", "save", "writing"]
+FRAMES = ("orders", "fills", "reports", "equity", "predictions", "records")
+"""Frames of a result; each is saved as a Parquet file of that name."""
+
+RESULT_FILES = {
+    "summary.json",
+    "scenario.json",
+    "report.png",
+    *(f"{name}.parquet" for name in FRAMES),
+}
 
 
 def check_folder(folder: Path) -> None:
@@ -30,11 +36,13 @@ def check_folder(folder: Path) -> None:
         )
     if folder.exists() and not folder.is_dir():
         raise ScenarioError(f"`--out` must be a folder: {folder} is a file. Name another one.")
-    if folder.exists() and any(folder.iterdir()) and not (folder / "summary.json").exists():
-        raise ScenarioError(
-            f"`--out` must be a new folder or an earlier result: {folder} holds other files. "
-            "Name another one."
-        )
+    if folder.exists():
+        others = sorted(path.name for path in folder.iterdir() if path.name not in RESULT_FILES)
+        if others:
+            raise ScenarioError(
+                f"`--out` must be a new folder or an earlier result, which is replaced as a whole: "
+                f"{folder} holds other files ({', '.join(others[:3])}). Name another one."
+            )
 
 
 def check_file(path: Path) -> None:
@@ -61,13 +69,3 @@ def writing(path: Path) -> Iterator[None]:
             f"`--out` must be writable: {error.strerror} ({error.filename or path}). "
             "Name another place."
         ) from error
-
-
-def save(result: RunResult, folder: Path, *, picture: bool) -> None:
-    """Save a result.
-
-    Raises:
-        ScenarioError: If the folder cannot be written.
-    """
-    with writing(folder):
-        result.save(folder.absolute(), picture=picture)

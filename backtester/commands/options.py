@@ -1,0 +1,96 @@
+"""Values of options: checked, and the option named where they are wrong."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import date, timedelta
+
+__all__ = ["days_between", "duration", "instant", "one_of", "signed_duration"]
+
+
+def duration(option: str, text: str) -> int:
+    """Return a duration in ns.
+
+    Raises:
+        ScenarioError: If it is none.
+    """
+    from backtester.errors import ScenarioError
+    from clock.errors import UnitError
+    from clock.units import parse_duration
+
+    try:
+        return parse_duration(text)
+    except UnitError as error:
+        raise ScenarioError(f"`{option}`: {error}") from error
+
+
+def signed_duration(option: str, text: str) -> int:
+    """Return a duration in ns, which may be negative; see `duration`."""
+    size = duration(option, text.removeprefix("-"))
+    return -size if text.startswith("-") else size
+
+
+def instant(option: str, text: str | None) -> int | None:
+    """Return an instant in ns, or None where there is none.
+
+    Raises:
+        ScenarioError: If it is no instant.
+    """
+    from backtester.errors import ScenarioError
+    from clock.errors import UnitError
+    from clock.units import parse_instant
+
+    if text is None:
+        return None
+    try:
+        return parse_instant(text)
+    except UnitError as error:
+        raise ScenarioError(f"`{option}`: {error}") from error
+
+
+def one_of(option: str, text: str, known: Sequence[str]) -> None:
+    """Refuse a word that is not known.
+
+    Raises:
+        ScenarioError: With the nearest one.
+    """
+    import difflib
+
+    from backtester.errors import ScenarioError
+
+    if text in known:
+        return
+    close = difflib.get_close_matches(text, known, n=1, cutoff=0.3)
+    hint = f" Did you mean {close[0]!r}?" if close else ""
+    raise ScenarioError(
+        f"`{option}` must be one of {', '.join(known)}: got {text!r}.{hint} Correct it."
+    )
+
+
+def days_between(start: str, until: str | None) -> list[str]:
+    """Return the days of [start, until); the first one alone without `until`.
+
+    Raises:
+        ScenarioError: If one is no day, or there is none between them.
+    """
+    from backtester.errors import ScenarioError
+
+    first = _day("--start", start)
+    last = first + timedelta(days=1) if until is None else _day("--until", until)
+    if last <= first:
+        raise ScenarioError(
+            f"`--until` must be after `--start`: got {until}, not after {start}. It is the first "
+            f"day that is left out."
+        )
+    return [str(first + timedelta(days=n)) for n in range((last - first).days)]
+
+
+def _day(option: str, text: str) -> date:
+    from backtester.errors import ScenarioError
+
+    try:
+        return date.fromisoformat(text)
+    except ValueError:
+        raise ScenarioError(
+            f"`{option}` must be a day: got {text!r}. Write it as 2024-08-08."
+        ) from None
