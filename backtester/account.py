@@ -95,7 +95,12 @@ class Units:
 
     def taker_fee(self, instrument: str, lots: int, ticks: int) -> int:
         """Return the taker's fee in ledger units, rounded half to even."""
-        return round(self._of[instrument].taker * self.notional(instrument, lots, ticks))
+        rate = self._of[instrument].taker
+        notional = self.notional(instrument, lots, ticks)
+        fee, rest = divmod(rate.numerator * notional, rate.denominator)
+        # what `round` does to a Fraction, without making one for every fill
+        up = 2 * rest > rate.denominator or (2 * rest == rate.denominator and fee % 2 == 1)
+        return fee + up
 
 
 class LedgerEntry(NamedTuple):

@@ -63,6 +63,7 @@ class InferenceLoop:
         index: int = 0,
         seed: int = 0,
         base: Path | None = None,
+        instruments: int = 1,
     ) -> None:
         """Build an idle loop.
 
@@ -75,6 +76,8 @@ class InferenceLoop:
             index: Its place among the scenario's loops: the key of its turn in an instant.
             seed: The scenario's seed.
             base: Folder at which relative paths of recorded latencies start.
+            instruments: How many instruments rows are of: an answer is superseded by those for
+                newer rows of its own.
 
         Raises:
             FeatureMismatchError: If the model reads other features than the rows hold.
@@ -92,7 +95,7 @@ class InferenceLoop:
         )
         self._specs = tuple(sampler.spec for sampler in self._samplers)
         places = [list(column_names).index(column) for column in read]
-        self._state = _idle(config, predictor, places, index, start)
+        self._state = _idle(config, predictor, places, index, start, instruments)
         self._rows = self._no_rows = no_rows(len(column_names))
         self._watermark = (start, int(FIRST_RANK))
 
@@ -277,8 +280,9 @@ def _idle(
     columns: list[int],
     index: int,
     start: int,
+    instruments: int,
 ) -> f.State:
-    state = f.new_state(columns, config.num_replicas)
+    state = f.new_state(columns, config.num_replicas, instruments=instruments)
     scalars = state.scalars
     scalars[f.MAX_IN_FLIGHT] = config.in_flight_limit
     scalars[f.POLLING] = _POLLING[config.polling.kind]

@@ -39,7 +39,8 @@ class Outcomes(NamedTuple):
     request is the instant at which the newer one took its place. `rank` says where in its instant
     the outcome happened: PREDICTION; TIMER for an answer that became visible when the loop's own
     turn of that instant had already passed. `value` is NaN unless the request completed.
-    `superseded` is 1 where a newer row's answer was visible first, `own` where the strategy asked.
+    `superseded` is 1 where the answer for a newer row of the instrument was visible first, `own`
+    where the strategy asked.
     """
 
     number: NDArray[np.int64]

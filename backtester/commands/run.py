@@ -14,7 +14,7 @@ def run(
     scenario: Annotated[Path, typer.Argument(help="The scenario's YAML file.")],
     out: Annotated[
         Optional[Path],  # noqa: UP045 - typer reads the annotation at run time
-        typer.Option(help="Folder of the result; by default runs/<name>."),
+        typer.Option(help="Folder of the result; by default runs/NAME."),
     ] = None,
     set_: Annotated[
         Optional[list[str]],  # noqa: UP045

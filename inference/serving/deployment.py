@@ -167,8 +167,9 @@ def close(
     records[f.SUPERSEDED, place] = 0
     records[f.OUT_OWN, place] = t[slot, f.OWN]
     if sent and t[slot, f.OWN] == 0:
-        records[f.SUPERSEDED, place] = 1 if t[slot, f.ROW] < c[f.ANSWERED_ROW] else 0
-        c[f.ANSWERED_ROW] = max(c[f.ANSWERED_ROW], t[slot, f.ROW])
+        newest = min(c[f.ANSWERED_ROWS] + t[slot, f.INSTRUMENT], len(c) - 1)
+        records[f.SUPERSEDED, place] = 1 if t[slot, f.ROW] < c[newest] else 0
+        c[newest] = max(c[newest], t[slot, f.ROW])
     for column in range(values.shape[1]):
         asked[place, column] = values[slot, column]
     c[f.OUTCOMES] += 1

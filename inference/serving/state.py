@@ -33,12 +33,14 @@ SUBMISSION_FIELDS = 5
 # scalars; the head and the size of a queue lie at HEAD and SIZE plus its column
 (NEXT_NUMBER, IN_FLIGHT, MAX_IN_FLIGHT, POLLING, PERIOD, NEXT_POLL, REPLACE) = range(7)
 (SERVE_AT, TIMER_RAN_AT, LAST_ARRIVAL, LAST_VISIBLE, ROUND_ROBIN, REPLICAS) = range(7, 13)
-(ASKED_ROW, ASKED_TIMES, ANSWERED_ROW, ROWS_SEEN, SKIPPED, ACCEPTS_NAN) = range(13, 19)
+(ASKED_ROW, ASKED_TIMES, ANSWERED_ROWS, ROWS_SEEN, SKIPPED, ACCEPTS_NAN) = range(13, 19)
 (LOOP_INDEX, BUSY_NS, SUBMITTED, OUTCOMES, OWN_AT, OWN_COUNT) = range(19, 25)
 COUNTS = 25  # one for each outcome code
 HEAD = 31 - WAITING
 SIZE = 37 - WAITING
-SCALARS = 43  # then, for each replica, when it is free, and then the columns that the model reads
+# then, for each replica, when it is free, then the columns that the model reads, then, from
+# ANSWERED_ROWS on, the newest row answered of each instrument
+SCALARS = 43
 
 CONTINUOUS, EVERY, ON_FEATURE = range(3)
 
@@ -57,15 +59,17 @@ class State(NamedTuple):
     """Shape (room, n_features): the features behind each outcome."""
 
 
-def new_state(columns: list[int], replicas: int, capacity: int = 64) -> State:
+def new_state(columns: list[int], replicas: int, capacity: int = 64, instruments: int = 1) -> State:
     """Return an idle deployment that reads these columns of a row."""
-    scalars = np.zeros(SCALARS + replicas + len(columns), np.int64)
+    answered = SCALARS + replicas + len(columns)
+    scalars = np.zeros(answered + instruments, np.int64)
     scalars[[SERVE_AT, NEXT_POLL]] = NEVER
     scalars[[TIMER_RAN_AT, LAST_ARRIVAL, LAST_VISIBLE, OWN_AT]] = MISSING
-    scalars[[ASKED_ROW, ANSWERED_ROW]] = -1
+    scalars[ASKED_ROW] = scalars[answered:] = -1
+    scalars[ANSWERED_ROWS] = answered
     scalars[REPLICAS] = replicas
     scalars[SCALARS : SCALARS + replicas] = MISSING
-    scalars[SCALARS + replicas :] = columns
+    scalars[SCALARS + replicas : answered] = columns
     scalars[SIZE + FREE] = capacity - 1
     table = np.zeros((capacity, FIELDS), np.int64)
     table[0, ROW] = -1
