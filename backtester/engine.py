@@ -87,7 +87,7 @@ class Engine:
         self._timers = 0
         self._stopped = False
         self._driving = False
-        self._turned = _NEVER
+        self._turned = Place(_NEVER, Rank.TIMER, None, 0)
 
     # --- running -------------------------------------------------------------------------------
 
@@ -140,7 +140,7 @@ class Engine:
                 clock.advance_to(now, rank)
             clock._now = now
             if rank == Rank.TIMER:
-                self._turned = now
+                self._turned = self._timeline.place(now)
             handler(context, item)
 
     def _guard(self, run: Callable[[], None]) -> None:
@@ -167,7 +167,7 @@ class Engine:
     def _act(self, rank: int, callback: str, run: Callable[..., None], *args: Any) -> None:
         """Run something of the strategy's from the clock, as seen from a rank."""
         if rank == Rank.TIMER:
-            self._turned = self.clock.now
+            self._turned = Place(self.clock.now, rank, None, 0)
         outer, self._action = self._action, (rank, callback)
         run(*args)
         self._action = outer
@@ -179,8 +179,9 @@ class Engine:
         now = self.clock.now
         if self._action is None:
             return self._timeline.place(now)
-        # a report that re-opens an instant whose timers have run sees what they saw
-        rank = max(self._action[0], Rank.TIMER) if self._turned == now else self._action[0]
+        rank = self._action[0]
+        if self._turned.now == now and rank < self._turned.rank:
+            return self._turned  # a report that re-opens an instant sees what it had come to
         return Place(now, rank, None, 0)
 
     def instrument_name(self, name: str | None) -> str:

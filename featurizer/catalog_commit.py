@@ -19,6 +19,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
+from featurizer.errors import CatalogError
+
 __all__ = ["Staging", "carry_out", "commit", "locked", "present_files", "write_atomically"]
 
 _JOURNAL: Final = ".commit.json"
@@ -26,26 +28,38 @@ _STAGING: Final = ".staging"
 
 
 def write_atomically(path: Path, text: str) -> None:
-    """Write a text file so that a reader sees the old one or the new one, whole."""
-    with tempfile.NamedTemporaryFile(
-        "w", dir=path.parent, prefix=".", suffix=".tmp", delete=False, encoding="utf-8"
-    ) as file:
+    """Write a text file so that a reader sees the old one or the new one, whole.
+
+    The caller holds the exclusive lock of the catalog.
+    """
+    temporary = path.with_name(f".{path.name}.tmp")
+    with temporary.open("w", encoding="utf-8") as file:
         file.write(text)
         file.flush()
         os.fsync(file.fileno())
-    os.chmod(file.name, 0o644)
-    os.replace(file.name, path)
+    os.replace(temporary, path)
 
 
 @contextmanager
 def locked(root: Path, *, exclusive: bool) -> Iterator[None]:
     """Hold the lock of a catalog; it goes when the process does, however that ends.
 
-    Nothing of a user's is called while it is held, and it is never held for long.
+    Nothing of a user's is called while it is held, and it is never held for long. Where the file
+    system has no locks a catalog can be read, if nobody writes, and not be written.
+
+    Raises:
+        CatalogError: If it is to be written, and the file system has no locks.
     """
     handle = os.open(root, os.O_RDONLY)
     try:
-        fcntl.flock(handle, fcntl.LOCK_EX if exclusive else fcntl.LOCK_SH)
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX if exclusive else fcntl.LOCK_SH)
+        except OSError as error:
+            if exclusive:
+                raise CatalogError(
+                    f"{root}: the file system must have locks for a catalog to be written: got "
+                    f"{error.strerror}. Use a folder on a local disk."
+                ) from None
         yield
     finally:
         os.close(handle)
@@ -111,6 +125,8 @@ def carry_out(root: Path) -> None:
     moves, removals = _read_journal(root)
     if moves or removals:
         _apply(root, moves, removals)
+    for temporary in root.glob(".*.tmp"):
+        temporary.unlink()
     for folder in root.glob(f"{_STAGING}/*"):
         handle = os.open(folder, os.O_RDONLY)
         try:

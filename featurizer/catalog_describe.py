@@ -11,7 +11,7 @@ from typing import Any, Final
 import numpy as np
 
 from featurizer.catalog_parts import Part, PartReader
-from featurizer.market import Array, StreamKey
+from featurizer.market import Array, Kind, StreamKey
 
 __all__ = ["StreamSummary", "describe_stream"]
 
@@ -35,6 +35,7 @@ class StreamSummary:
         latency_ns: `receipt_time - event_time`: p50, p95, p99, max. The quantiles come from
             every record of up to a million, of more from evenly spaced ones; max is exact.
         calibration: What was done to the stamps on ingest; empty where nothing was.
+        columns: The kind's own columns and their types.
     """
 
     instrument: str
@@ -48,9 +49,12 @@ class StreamSummary:
     longest_gap_at: int
     latency_ns: dict[str, int]
     calibration: list[dict[str, Any]]
+    columns: dict[str, str]
 
 
-def describe_stream(key: StreamKey, parts: Sequence[Part], folder: Path) -> StreamSummary:
+def describe_stream(
+    key: StreamKey, parts: Sequence[Part], folder: Path, kind: Kind
+) -> StreamSummary:
     """Return the summary of a stream that holds at least one part."""
     rows = sum(part.summary.rows for part in parts)
     stride = -(-rows // _SAMPLE)
@@ -87,4 +91,5 @@ def describe_stream(key: StreamKey, parts: Sequence[Part], folder: Path) -> Stre
         longest_gap_at=gap_at,
         latency_ns=latency,
         calibration=json.loads(notes.read_text()) if notes.exists() else [],
+        columns=dict(kind.columns),
     )

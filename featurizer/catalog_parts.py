@@ -152,7 +152,11 @@ def _as_json(summary: Summary) -> dict[str, Any]:
 
 
 def open_part(
-    path: Path, kind: Kind, definitions: Sequence[Instrument], max_late: int, home: Path | None = None
+    path: Path,
+    kind: Kind,
+    definitions: Sequence[Instrument],
+    max_late: int,
+    home: Path | None = None,
 ) -> Part:
     """Read the summary of a part.
 

@@ -199,7 +199,8 @@ def bounds_memory(case: Case) -> None:
 def forgets_the_start(case: Case) -> None:
     """Once it has a value (and has settled), it does not depend on where the run started."""
     market = case.market()
-    cut = len(merged_times(market)) // 3
+    times = merged_times(market)
+    cut = int(times.searchsorted(times[len(times) // 3]))  # a run starts at an instant
     late = case.run(cut_market(market, [cut])[1:])
     whole = case.run([market])
     full, mine = whole.values[cut:, 0], late.values[:, 0]

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from featurizer.emission import merge
-from featurizer.market import Kind, Records, StreamKey, StreamRequest
+from featurizer.market import STAMPS, Kind, Records, StreamKey, StreamRequest
 
 __all__ = ["Market", "checked_market", "cut_market", "merged_times", "shifted"]
 
@@ -38,6 +38,9 @@ def checked_market(
     market = {}
     for place, request in enumerate(requests):
         draw = np.random.Generator(np.random.Philox([seed, place]))
+        if request.kind == "depth":
+            market[request.key] = _depth(request, kinds["depth"], start, length_ns, count, draw)
+            continue
         received = start + np.sort(draw.integers(0, length_ns // _MS, count)) * _MS
         columns: dict[str, NDArray[Any]] = {
             "event_time": received - draw.integers(0, 5, count) * _MS,
@@ -53,6 +56,46 @@ def checked_market(
             column.flags.writeable = False
         market[request.key] = Records(request.instrument, request.kind, columns)
     return market
+
+
+def _depth(
+    request: StreamRequest,
+    kind: Kind,
+    start: int,
+    length_ns: int,
+    count: int,
+    draw: np.random.Generator,
+) -> Records:
+    """Return messages of several levels each; every twelfth is a snapshot, elsewhere in price."""
+    rows: list[tuple[int, int, float, float, int]] = []
+    message, middle = 0, 100.0
+    while len(rows) < count:
+        snapshot = message % 12 == 0
+        if snapshot:
+            middle = 100.0 + 0.01 * draw.integers(-20, 20)
+        for i in range(10 if snapshot else int(draw.integers(1, 5))):
+            side = 1 - 2 * (i % 2) if snapshot else int(draw.choice([-1, 1]))
+            level = i // 2 + 1 if snapshot else int(draw.integers(1, 8))
+            quantity = 0.1 * draw.integers(1 if snapshot else 0, 9)
+            rows.append((message, side, middle - 0.01 * side * level, quantity, int(snapshot)))
+        message += 1
+    table = [np.array(column) for column in zip(*rows, strict=True)]
+    numbers = table[0]
+    received = start + np.sort(draw.integers(0, length_ns // _MS, message)) * _MS
+    made = {
+        "event_time": received[numbers] - _MS,
+        "receipt_time": received[numbers],
+        "sequence": numbers,
+        "side": table[1],
+        "price": table[2].round(2),
+        "quantity": table[3],
+        "is_snapshot": table[4],
+    }
+    columns = {}
+    for name in (*STAMPS, *request.columns):
+        columns[name] = made[name].astype(kind.dtype(name))
+        columns[name].flags.writeable = False
+    return Records(request.instrument, request.kind, columns)
 
 
 def _column(name: str, price: NDArray[Any], draw: np.random.Generator) -> NDArray[Any]:
@@ -100,11 +143,11 @@ def cut_market(market: Market, cuts: Sequence[int]) -> list[Market]:
 
 
 def shifted(market: Market, by_ns: int) -> Market:
-    """Return the same records, later in time."""
+    """Return the same records, later in time and in their venue's sequence."""
     moved = {}
     for key, records in market.items():
         columns = dict(records.columns)
-        for name in ("event_time", "receipt_time"):
+        for name in STAMPS:
             columns[name] = columns[name] + by_ns
             columns[name].flags.writeable = False
         moved[key] = Records(*key, columns)

@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, model_validator
 
 from clock.units import Duration, Instant
+from featurizer.config_seed import flat_params, from_seed
 from featurizer.definitions.lookup import build_definition, find_definition
 from featurizer.emission import Emission
 from featurizer.errors import FeatureError, UnknownFeatureError
 from featurizer.feature import FeatureDefinition, PositiveDuration
 from featurizer.nearest import nearest
 
-__all__ = ["FeatureConfig", "FeaturizerConfig", "InputSampling", "LabelKind", "Sampling"]
+__all__ = [
+    "FeatureConfig",
+    "FeaturizerConfig",
+    "InputSampling",
+    "LabelKind",
+    "Sampling",
+    "row_names",
+]
 
 LabelKind = Literal["difference", "log_return", "sign", "level"]
 
@@ -24,8 +32,9 @@ class InputSampling(BaseModel):
 
     Attributes:
         input: Kind of the records, such as `quotes`.
-        instrument: Whose; by default the scenario's first.
-        every: Only each such record, counted from the run's first.
+        instrument: Whose; by default the scenario's first, or with `per_instrument` each one's: a
+            record then emits the row of its own instrument alone.
+        every: Only each such record, counted from the run's first (of its stream).
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -58,7 +67,8 @@ class FeatureConfig(BaseModel):
         feature_definition: One of ours, such as `price.MidPrice`, or the dotted path of a class.
         name: By default the definition's name.
         params: The definition's parameters, `instrument` (default: the scenario's first) and, where
-            it is made from another feature, `feature`: that one's name.
+            it is made from another feature, `feature`: that one's name. Or in the seed's form:
+            `data_source` for the instrument, and the parameters under `feature`.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -70,10 +80,18 @@ class FeatureConfig(BaseModel):
     @model_validator(mode="before")
     @classmethod
     def _named(cls, value: Any) -> Any:
-        if isinstance(value, dict) and not value.get("name"):
-            definition = value.get("feature_definition")
-            if isinstance(definition, str):
-                return {**value, "name": definition.rpartition(".")[2]}
+        if not isinstance(value, dict):
+            return value
+        value = dict(value)
+        definition, params = value.get("feature_definition"), value.get("params")
+        if not value.get("name") and isinstance(definition, str):
+            value["name"] = definition.rpartition(".")[2]
+        if isinstance(params, Mapping):
+            value["params"], sampling = flat_params(params)
+            if sampling is not None:
+                raise FeatureError(
+                    f"`sampling` belongs to the rows, not to one feature: got {sampling!r}."
+                )
         return value
 
     @model_validator(mode="after")
@@ -101,10 +119,15 @@ class FeaturizerConfig(BaseModel):
             its multiples), or `{input: quotes}` (with each record of one stream).
         feature_configs: The features, in the order of a row's values.
         label_feature: Name of the feature whose change is learned.
+        label_feature_index: The same, by its place in `feature_configs`.
         label_lookahead: How far after the row's instant its change is measured.
         label: What is measured: `difference`, `log_return`, `sign` or `level`.
-        features_to_store: Features kept in a training set; by default all.
+        features_to_store: Features kept in a training set, by name or place; by default all.
         compute_latency: From a row's emission to when it is visible.
+        per_instrument: Emit a row for each instrument of the scenario, with the same columns;
+            a feature without an `instrument` of its own is then the row's instrument's.
+        rows: How many rows of its instrument a row holds, the newest last: `mid@-1` is the `mid`
+            of the row before. NaN until there have been so many.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -114,10 +137,18 @@ class FeaturizerConfig(BaseModel):
     sampling: Sampling = "raw"
     feature_configs: tuple[FeatureConfig, ...] = Field(min_length=1)
     label_feature: str | None = None
+    label_feature_index: int | None = Field(None, exclude=True)
     label_lookahead: PositiveDuration | None = None
     label: LabelKind = "difference"
     features_to_store: tuple[str, ...] | None = None
     compute_latency: Duration = 0
+    per_instrument: bool = False
+    rows: int = Field(1, ge=1, le=1024)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_seed(cls, value: Any) -> Any:
+        return from_seed(value) if isinstance(value, dict) else value
 
     @model_validator(mode="after")
     def _consistent(self) -> FeaturizerConfig:
@@ -135,6 +166,12 @@ class FeaturizerConfig(BaseModel):
                     raise UnknownFeatureError(
                         f"`{key}` names the unknown feature {name!r}. {nearest(name, names)}"
                     )
+        marked = [name for name in names if "@" in name]
+        if self.rows > 1 and marked:
+            raise FeatureError(
+                f"`name` must not hold an @ where a row holds `rows: {self.rows}`: got "
+                f"{marked[0]!r}. The columns of earlier rows are named so."
+            )
         if (self.label_feature is None) != (self.label_lookahead is None):
             given = "label_feature" if self.label_lookahead is None else "label_lookahead"
             lacking = "label_lookahead" if self.label_lookahead is None else "label_feature"
@@ -150,7 +187,20 @@ class FeaturizerConfig(BaseModel):
         if self.sampling == "raw":
             return Emission.raw()
         if isinstance(self.sampling, InputSampling):
+            if self.per_instrument and self.sampling.instrument is None:
+                return Emission.of_kind(self.sampling.input, self.sampling.every)
             instrument = self.sampling.instrument or default_instrument
             return Emission.of_input(instrument, self.sampling.input, self.sampling.every)
         assert isinstance(self.sampling, int)
         return Emission.grid(self.sampling)
+
+
+def row_names(names: Sequence[str], rows: int) -> tuple[str, ...]:
+    """Return the columns of a row that holds the last *rows* rows of some features.
+
+    Example:
+        >>> row_names(["mid", "flow"], 2)
+        ('mid@-1', 'flow@-1', 'mid', 'flow')
+    """
+    earlier = [f"{name}@-{ago}" for ago in range(rows - 1, 0, -1) for name in names]
+    return (*earlier, *names)

@@ -2,55 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from clock.units import format_instant
-from featurizer.config import FeaturizerConfig, LabelKind
-from featurizer.emission import Emission
+from featurizer.config import FeaturizerConfig, row_names
 from featurizer.errors import FeatureError
-from featurizer.graph import MISSING, FeatureGraph, FeatureRows
-from featurizer.market import Kind, Records, StreamKey
+from featurizer.graph import MISSING, FeatureGraph
+from featurizer.labels import LabelledRows, label_change, labelled_rows
 
 if TYPE_CHECKING:
     import polars as pl
 
     from featurizer.catalog import Catalog
 
-__all__ = ["FeatureLabelSet", "LabelledArrays", "label_change"]
+__all__ = ["FeatureLabelSet", "LabelledArrays", "label_change", "rows_frame", "stored_names"]
+
+STAMPS = ("emitted_at", "visible_at", "event_time", "label_visible_at")
 
 Array: TypeAlias = NDArray[Any]
-
-
-def label_change(kind: LabelKind, before: Array, after: Array) -> Array:
-    """Return how far values have moved.
-
-    Args:
-        kind: `difference`, `log_return` (NaN unless both values are positive), `sign` of the
-            difference, or `level`: the value after.
-        before: Values at the rows' instants. Shape (n,).
-        after: Values one lookahead later. Shape (n,).
-
-    Returns:
-        Shape (n,). NaN where a value is NaN.
-
-    Example:
-        >>> label_change("sign", np.array([1.0, 2.0]), np.array([0.5, 2.0])).tolist()
-        [-1.0, 0.0]
-    """
-    if kind == "difference":
-        return after - before
-    if kind == "sign":
-        return np.sign(after - before)
-    if kind == "level":
-        return np.where(np.isnan(before), np.nan, after)
-    known = (before > 0.0) & (after > 0.0)
-    ratio = np.divide(after, before, out=np.full(len(before), np.nan), where=known)
-    return np.log(ratio)
 
 
 class LabelledArrays(NamedTuple):
@@ -112,55 +87,43 @@ class FeatureLabelSet:
             FeatureError: If the features cannot be made from these instruments.
             CatalogError: If the catalog has not what they read.
         """
-        graph = FeatureGraph(config, instruments, start=start, kinds=catalog.kinds)
-        labeller = None
-        if config.label_feature is not None:
-            labeller = _Labeller(config, instruments, start, catalog.kinds)
-        parts: list[FeatureRows] = []
-        for window in catalog.windows(graph.requests, start, until):
-            parts.append(graph.push(window.ours, window.until))
-            if labeller is not None:
-                labeller.push(parts[-1].emitted_at, window.ours, window.until)
-            if progress is not None:
-                progress(window.until)
-        rows = FeatureRows(*(np.concatenate(column) for column in zip(*parts, strict=True)))
-        return cls._of_rows(rows, labeller, config, graph.names, instruments)
-
-    @classmethod
-    def _of_rows(
-        cls,
-        rows: FeatureRows,
-        labeller: _Labeller | None,
-        config: FeaturizerConfig,
-        names: Sequence[str],
-        instruments: Sequence[str],
-    ) -> FeatureLabelSet:
         import polars as pl
 
-        kept = tuple(config.features_to_store or names)
-        count = len(rows.emitted_at)
-        label, known_at = np.full(count, np.nan), np.full(count, MISSING)
-        if labeller is not None and config.label_feature is not None:
-            before = rows.values[:, names.index(config.label_feature)]
-            after, known_at = labeller.finish(count)
-            label = label_change(config.label, before, after)
-            label[known_at == MISSING] = np.nan
-            known_at = np.where(np.isnan(label), MISSING, known_at)
-        columns = {
-            "emitted_at": rows.emitted_at,
-            "visible_at": rows.visible_at,
-            "event_time": rows.event_time,
-            "instrument": pl.Series(np.asarray(instruments)[rows.instrument], dtype=pl.String),
-            **{name: np.ascontiguousarray(rows.values[:, names.index(name)]) for name in kept},
-            "label": pl.Series(label).fill_nan(None),
-            "label_visible_at": known_at,
-        }
-        stamps = ["emitted_at", "visible_at", "event_time", "label_visible_at"]
-        frame = pl.DataFrame(columns).with_columns(
-            pl.when(pl.col(name) != MISSING).then(pl.col(name)).cast(pl.Datetime("ns", "UTC"))
-            for name in stamps
-        )
-        return cls(frame, kept)
+        names = FeatureGraph(config, instruments, start=start, kinds=catalog.kinds).names
+        kept = stored_names(config, names)
+        frames = [
+            rows_frame(labelled, names, kept, instruments)
+            for labelled in labelled_rows(
+                catalog, config, instruments, start, until, progress=progress
+            )
+        ]
+        return cls(pl.concat(frames).rechunk(), kept)
+
+    @classmethod
+    def scan(cls, folder: Path | str) -> pl.LazyFrame:
+        """Return a stored set as a lazy frame: nothing is read until it is collected.
+
+        Raises:
+            FeatureError: If the folder holds none.
+        """
+        from featurizer.dataset_store import scan_dataset
+
+        return scan_dataset(folder)
+
+    @classmethod
+    def read(cls, folder: Path | str) -> FeatureLabelSet:
+        """Return a stored set, all of it in memory.
+
+        Raises:
+            FeatureError: If the folder holds none.
+        """
+        from featurizer.dataset_store import scan_dataset, stored_features
+
+        return cls(scan_dataset(folder).collect(), stored_features(folder))
+
+    def take(self, rows: Array) -> FeatureLabelSet:
+        """Return some rows, by their places in the frame, in the order given."""
+        return FeatureLabelSet(self.frame[rows], self.names)
 
     def split(
         self, test_start: int | float, *, purge: bool = True, embargo_ns: int = 0
@@ -223,52 +186,35 @@ class FeatureLabelSet:
         return LabelledArrays(*arrays)
 
 
-class _Labeller:
-    """A second graph of the label feature alone, read one lookahead after each row."""
+def stored_names(config: FeaturizerConfig, names: Sequence[str]) -> tuple[str, ...]:
+    """Return the columns of a row that a training set keeps, in the row's order.
 
-    def __init__(
-        self,
-        config: FeaturizerConfig,
-        instruments: Sequence[str],
-        start: int,
-        kinds: Mapping[str, Kind],
-    ) -> None:
-        assert config.label_lookahead is not None, "the config refuses a label without it"
-        self.lookahead_ns = config.label_lookahead
-        self.graph = FeatureGraph(
-            config,
-            instruments,
-            Emission.scheduled(),
-            start,
-            kinds=kinds,
-            outputs=[str(config.label_feature)],
-        )
-        self.streams = [request.key for request in self.graph.requests]
-        self.waiting = np.empty(0, np.int64)
-        self.values: list[Array] = []
-        self.known_at: list[Array] = []
+    Args:
+        config: Its `features_to_store` names features; the earlier rows of each come with it.
+        names: All columns of a row.
+    """
+    if config.features_to_store is None:
+        return tuple(names)
+    return row_names(config.features_to_store, config.rows)
 
-    def push(self, emitted_at: Array, records: dict[StreamKey, Records], until: int) -> None:
-        horizons = emitted_at + self.lookahead_ns
-        self.graph.schedule(horizons)
-        self.values.append(self.graph.push(records, until).values[:, 0])
-        self.waiting = np.concatenate([self.waiting, horizons])
-        closed = np.full(len(self.waiting), -MISSING - 1)
-        for stream in self.streams:
-            found = records.get(stream)
-            if found is not None and len(found):
-                received = found.receipt_time
-                first = received.searchsorted(self.waiting, "left")
-                reached = int(first.searchsorted(len(received), "left"))
-                np.minimum(closed[:reached], received[first[:reached]], out=closed[:reached])
-        # horizons are in order, so those closed by this window are the first of them
-        done = int(np.count_nonzero(closed != -MISSING - 1))
-        self.known_at.append(closed[:done])
-        self.waiting = self.waiting[done:]
 
-    def finish(self, count: int) -> tuple[Array, Array]:
-        """Return for each row the value at its horizon, and when that was known."""
-        after, known_at = np.full(count, np.nan), np.full(count, MISSING)
-        values, known = np.concatenate(self.values), np.concatenate(self.known_at)
-        after[: len(values)], known_at[: len(known)] = values, known
-        return after, known_at
+def rows_frame(
+    labelled: LabelledRows, names: Sequence[str], kept: Sequence[str], instruments: Sequence[str]
+) -> pl.DataFrame:
+    """Return labelled rows as a frame: a missing instant or label is null."""
+    import polars as pl
+
+    rows = labelled.rows
+    columns = {
+        "emitted_at": rows.emitted_at,
+        "visible_at": rows.visible_at,
+        "event_time": rows.event_time,
+        "instrument": pl.Series(np.asarray(instruments)[rows.instrument], dtype=pl.String),
+        **{name: np.ascontiguousarray(rows.values[:, names.index(name)]) for name in kept},
+        "label": pl.Series(labelled.label).fill_nan(None),
+        "label_visible_at": labelled.label_visible_at,
+    }
+    return pl.DataFrame(columns).with_columns(
+        pl.when(pl.col(name) != MISSING).then(pl.col(name)).cast(pl.Datetime("ns", "UTC"))
+        for name in STAMPS
+    )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,7 +12,7 @@ from clock.errors import TimeWentBackwardsError
 from clock.units import format_instant
 from featurizer.market import StreamKey
 
-__all__ = ["Emission", "RowClock"]
+__all__ = ["Due", "Emission", "RowClock"]
 
 Array: TypeAlias = NDArray[Any]
 EMPTY = np.empty(0, np.int64)
@@ -25,8 +25,9 @@ class Emission:
 
     Attributes:
         kind: `raw`, `input`, `grid` or `scheduled`.
-        stream: Of `input`: the stream whose records emit rows.
-        every: Of `input`: only each such record, counted from the graph's first one.
+        stream: Of `input`: the stream whose records emit rows; its instrument is empty where the
+            records of every instrument do, each the row of its own.
+        every: Of `input`: only each such record, counted from the stream's first one in the graph.
         period_ns: Of `grid`.
     """
 
@@ -46,6 +47,11 @@ class Emission:
         return cls("input", stream=(instrument, kind), every=every)
 
     @classmethod
+    def of_kind(cls, kind: str, every: int = 1) -> Emission:
+        """Emit an instrument's row with each record of its stream of a kind, or each *every*-th."""
+        return cls("input", stream=("", kind), every=every)
+
+    @classmethod
     def grid(cls, period_ns: int) -> Emission:
         """Emit the row for each multiple T of a period since the epoch: all visible by T."""
         return cls("grid", period_ns=period_ns)
@@ -56,6 +62,20 @@ class Emission:
         return cls("scheduled")
 
 
+class Due(NamedTuple):
+    """The rows that a push completes.
+
+    Attributes:
+        instants: When each is emitted. Shape (n,).
+        counts: For each stream, how many of its records each row includes. Each: shape (n,).
+        emitters: Place of the stream whose record emits each row, where asked for. Shape (n,).
+    """
+
+    instants: Array
+    counts: list[Array]
+    emitters: Array | None = None
+
+
 @dataclass(slots=True)
 class RowClock:
     """Which rows are due: the state of an emission.
@@ -63,19 +83,23 @@ class RowClock:
     Attributes:
         emission: The rule.
         watermark: The `until` of the last push: no record before it will come.
-        trigger: Of `input`: place of its stream among the graph's streams.
+        triggers: Of `input`: places of its streams among the graph's streams.
+        tells: Whether it says whose record emits each row.
     """
 
     emission: Emission
     watermark: int
-    trigger: int = 0
+    triggers: tuple[int, ...] = ()
+    tells: bool = False
     _next: int = 0
+    _passed: dict[int, int] = field(default_factory=dict)
     _pending: Array = field(default_factory=lambda: EMPTY)
 
     def __post_init__(self) -> None:
         period = self.emission.period_ns
         if period:
             self._next = -(-self.watermark // period) * period
+        self._passed = dict.fromkeys(self.triggers, 0)
 
     def schedule(self, instants: Array) -> None:
         """Add instants at which rows are due, in order, at or after the watermark."""
@@ -91,7 +115,7 @@ class RowClock:
             )
         self._pending = np.concatenate([self._pending, instants])
 
-    def due(self, times: list[Array], until: int) -> tuple[Array, list[Array]]:
+    def due(self, times: list[Array], until: int) -> Due:
         """Return the rows that a push completes, and move the watermark.
 
         A row with a record includes what came before it in the total order: at one instant, the
@@ -101,35 +125,83 @@ class RowClock:
         Args:
             times: Receipt times of the push, for each stream.
             until: The new watermark.
-
-        Returns:
-            Emission instants, and for each stream how many of its records each row includes.
         """
         self.watermark = until
         kind = self.emission.kind
         if kind == "raw":
-            return merge(times)
+            merged, counts = merge(times)
+            return Due(merged, counts, _emitters(counts) if self.tells else None)
         if kind == "input":
             return self._with_records(times)
         instants = self._on_grid(until) if kind == "grid" else self._scheduled(until)
         instants.flags.writeable = False
-        return instants, [_visible(stream, instants, "right") for stream in times]
+        return Due(instants, [_visible(stream, instants, "right") for stream in times])
 
-    def _with_records(self, times: list[Array]) -> tuple[Array, list[Array]]:
-        own = times[self.trigger]
+    def due_one(self, place: int, time: int, until: int) -> tuple[Array, bool] | None:
+        """Return the row that a push of a single record completes, and move the watermark.
+
+        Args:
+            place: The record's stream.
+            time: Its receipt.
+            until: The new watermark.
+
+        Returns:
+            The row's instant, shape (1,) or (0,), and whether it includes the record. None, with
+            nothing moved, where there is more than one row.
+        """
+        kind = self.emission.kind
+        at, included = EMPTY, True
+        if kind == "grid":
+            period = self.emission.period_ns
+            if self._next + period < until:
+                return None
+            if self._next < until:
+                at, included = _one(self._next), time <= self._next
+                self._next += period
+        elif kind == "scheduled":
+            if len(self._pending) and self._pending[0] < until:
+                return None
+        elif kind == "raw":
+            at = _one(time)
+        elif place in self._passed:
+            passed = self._passed[place] + 1
+            if passed == self.emission.every:
+                at, passed = _one(time), 0
+            self._passed[place] = passed
+        self.watermark = until
+        return at, included
+
+    def _with_records(self, times: list[Array]) -> Due:
+        parts = [self._of_trigger(trigger, times) for trigger in self.triggers]
+        if len(parts) == 1:
+            own, counts = parts[0]
+            return Due(own, counts, np.full(len(own), self.triggers[0]) if self.tells else None)
+        instants, reached = merge([own for own, _ in parts])
+        places = _emitters(reached)
+        counts = [np.empty(len(instants), np.int64) for _ in times]
+        for part, (_, own_counts) in enumerate(parts):
+            for count, own_count in zip(counts, own_counts, strict=True):
+                count[places == part] = own_count
+        for count in counts:
+            count.flags.writeable = False
+        return Due(instants, counts, np.array(self.triggers, np.int64)[places])
+
+    def _of_trigger(self, trigger: int, times: list[Array]) -> tuple[Array, list[Array]]:
+        own = times[trigger]
         every = self.emission.every
         if every == 1:
             picked = np.arange(1, len(own) + 1)
         else:
-            picked = np.arange(every - self._next, len(own) + 1, every)
-            self._next = (self._next + len(own)) % every
+            passed = self._passed[trigger]
+            picked = np.arange(every - passed, len(own) + 1, every)
+            self._passed[trigger] = (passed + len(own)) % every
             own = own[picked - 1]
             own.flags.writeable = False
         picked.flags.writeable = False
         counts = [
             picked
-            if place == self.trigger
-            else _visible(stream, own, "right" if place < self.trigger else "left")
+            if place == trigger
+            else _visible(stream, own, "right" if place < trigger else "left")
             for place, stream in enumerate(times)
         ]
         return own, counts
@@ -143,6 +215,20 @@ class RowClock:
         cut = self._pending.searchsorted(until, "left")
         due, self._pending = self._pending[:cut].copy(), self._pending[cut:]
         return due
+
+
+def _one(instant: int) -> Array:
+    array = np.array((instant,), np.int64)
+    array.flags.writeable = False
+    return array
+
+
+def _emitters(counts: list[Array]) -> Array:
+    """Return which stream's record each merged record is."""
+    places = np.zeros(len(counts[0]) if counts else 0, np.int64)
+    for place, count in enumerate(counts):
+        places[np.diff(count, prepend=0) == 1] = place
+    return places
 
 
 def merge(times: list[Array]) -> tuple[Array, list[Array]]:

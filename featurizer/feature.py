@@ -158,6 +158,12 @@ class Held:
     def __init__(self) -> None:
         self.value = np.nan
 
+    def repeated(self, count: int) -> Array:
+        """Return the value held, so many times."""
+        reads = np.empty(count)
+        reads[:] = self.value
+        return reads
+
     def read(self, picked: Array, batch: Batch) -> Array:
         """Return the values at the reads; hold the last one.
 
@@ -207,8 +213,14 @@ class Pointwise(FeatureDefinition):
 
     def push(self, state: Held, batch: Batch) -> Output:
         """Work out the values that are read, and no others unless they are wanted."""
-        if not len(batch.times):
-            return Output(np.full(len(batch.read_times), state.value), batch.times)
+        n, m = len(batch.times), len(batch.read_times)
+        if not n:
+            return Output(state.repeated(m), batch.times)
+        if n == 1 and m < 2:  # a live record
+            updates = np.asarray(self.value(*batch.columns), np.float64)
+            reads = updates if m and batch.read_counts[0] else state.repeated(m)
+            state.value = updates[0]
+            return Output(reads, updates)
         if batch.materialise:
             updates = np.asarray(self.value(*batch.columns), np.float64)
             return Output(state.read(updates[batch.picks], batch), updates)

@@ -3,48 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Final, NamedTuple, TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from clock.errors import TimeWentBackwardsError
 from clock.units import format_instant
-from featurizer.config import FeaturizerConfig
+from featurizer.config import FeaturizerConfig, row_names
 from featurizer.emission import EMPTY, Emission, RowClock
 from featurizer.errors import FeatureError
-from featurizer.feature import Batch
-from featurizer.graph_chunk import NO_VALUES, Chunk, RowStamps, Track, frozen
+from featurizer.graph_chunk import Chunk, frozen
+from featurizer.graph_live import LivePath
 from featurizer.graph_nodes import Column, Node, build_nodes, graph_streams
+from featurizer.graph_plan import Plan
+from featurizer.graph_rows import MISSING, FeatureRows, RowMaker
 from featurizer.market import KINDS, STAMPS, Kind, Records, StreamKey, StreamRequest
 
 __all__ = ["MISSING", "FeatureGraph", "FeatureRows"]
 
 Array: TypeAlias = NDArray[Any]
-
-MISSING: Final = -(2**63)
-"""An instant that does not exist, in columns of `int64`."""
-
-
-class FeatureRows(NamedTuple):
-    """Feature rows in order of emission. Every array is read-only.
-
-    Attributes:
-        emitted_at: Instant of each row. Shape (n,), ns.
-        visible_at: `emitted_at` plus the graph's compute latency. Shape (n,), ns.
-        event_time: Newest `event_time` among the records that the row includes; `MISSING` where
-            there is none. Shape (n,), ns.
-        tie: Ordinal among the rows of the same instant. Shape (n,).
-        instrument: Place of the label feature's instrument, else 0, in the scenario. Shape (n,).
-        values: The features in their declared order, NaN while warming up. Shape (n, features).
-    """
-
-    emitted_at: Array
-    visible_at: Array
-    event_time: Array
-    tie: Array
-    instrument: Array
-    values: Array
 
 
 class FeatureGraph:
@@ -60,10 +38,15 @@ class FeatureGraph:
         emission: When to emit a row instead of the config's `sampling`.
         start: First instant of the run: rows on a grid begin at its first multiple from there on.
         kinds: The kinds of market records by name, with the user's own.
-        outputs: The features of a row, in its order; by default all of the config's.
+        outputs: The features of a row, in its order; by default all of the config's, with the
+            earlier rows that the config's `rows` asks for.
+        instrument: Emit the rows of this instrument alone: it is then the features' default.
 
     Attributes:
-        names: The features' names, in the order of a row's values.
+        names: Names of a row's values, in their order.
+        features: Names of the features: those of `names` that are not of earlier rows.
+        instruments: Ids of the scenario's instruments.
+        blocks: How many instruments have rows of their own.
         requests: The streams and columns that `push` reads.
         nodes: The features behind the rows, each after those that it reads.
 
@@ -80,35 +63,87 @@ class FeatureGraph:
         *,
         kinds: Mapping[str, Kind] = KINDS,
         outputs: Sequence[str] | None = None,
+        instrument: str | None = None,
     ) -> None:
         named = config.definitions()
-        self.names = tuple(named if outputs is None else outputs)
-        self.nodes = build_nodes(named, self.names, instruments, kinds)
-        self._latency_ns = config.compute_latency
-        self._instrument = 0
-        if config.label_feature is not None:
-            behind = build_nodes(named, [config.label_feature], instruments, kinds)
-            self._instrument = instruments.index(graph_streams(behind, instruments, kinds)[0][0])
+        features = tuple(named if outputs is None else outputs)
+        history = config.rows if outputs is None else 1
+        self.names = row_names(features, history)
+        self.features = features
+        each = config.per_instrument and instrument is None
+        defaults = instruments if each else (instrument or instruments[0],)
+        self.nodes = build_nodes(named, features, instruments, kinds, defaults)
+        self.instruments, self.blocks = tuple(instruments), len(defaults)
+        self._streams = graph_streams(self.nodes, instruments, kinds)
         emission = emission or config.emission(instruments[0])
-        inputs = graph_streams(self.nodes, instruments, kinds)
-        self._streams = inputs
-        if emission.stream is not None and emission.stream not in inputs:
-            _check_trigger(emission.stream, instruments, kinds)
-            self._streams = sorted(
-                [*inputs, emission.stream],
-                key=lambda key: (instruments.index(key[0]), kinds[key[1]].number),
-            )
-        trigger = 0 if emission.stream is None else self._streams.index(emission.stream)
-        self._rows = RowClock(emission, start, trigger)
-        self._stamps = RowStamps(len(self._streams), MISSING)
+        triggers = self._add_triggers(emission, instruments, kinds)
+        # a record that may be anyone's emits the row of its own instrument alone
+        anyone = emission.kind == "raw" or (emission.stream is not None and not emission.stream[0])
+        self._block_of = None
+        if each and anyone:
+            self._block_of = np.array([instruments.index(key[0]) for key in self._streams])
+        self._clock = RowClock(emission, start, triggers, tells=self._block_of is not None)
+        places = [instruments.index(name) for name in defaults]
+        if not each and instrument is None and config.label_feature is not None:
+            behind = build_nodes(named, [config.label_feature], instruments, kinds)
+            places = [instruments.index(graph_streams(behind, instruments, kinds)[0][0])]
+        self._width = len(features) * len(defaults)
+        self._maker = RowMaker(
+            places,
+            self._behind(len(features), places if each else None, triggers, instruments),
+            len(self._streams),
+            len(features),
+            history,
+            config.compute_latency,
+        )
         self.requests = _requests(self.nodes, self._streams)
-        self._plans = [_Plan(node, self.nodes, self._streams) for node in self.nodes]
+        self._plans = [Plan(node, self.nodes, self._streams) for node in self.nodes]
+        self._live: LivePath | None = None
         self._started = False
+
+    def _add_triggers(
+        self, emission: Emission, instruments: Sequence[str], kinds: Mapping[str, Kind]
+    ) -> tuple[int, ...]:
+        """Add the streams whose records emit rows to those that are read; return their places."""
+        if emission.stream is None:
+            return ()
+        instrument, kind = emission.stream
+        wanted = [(name, kind) for name in ([instrument] if instrument else instruments)]
+        for stream in wanted:
+            _check_trigger(stream, instruments, kinds)
+        self._streams = sorted(
+            {*self._streams, *wanted},
+            key=lambda key: (instruments.index(key[0]), kinds[key[1]].number),
+        )
+        return tuple(self._streams.index(stream) for stream in wanted)
+
+    def _behind(
+        self,
+        features: int,
+        blocks: Sequence[int] | None,
+        triggers: Sequence[int],
+        instruments: Sequence[str],
+    ) -> list[tuple[int, ...]]:
+        """Return for each block of rows the streams whose records its rows include."""
+        if blocks is None:
+            return [tuple(range(len(self._streams)))]
+        found = []
+        for block, instrument in enumerate(blocks):
+            own = range(block * features, (block + 1) * features)
+            read = {
+                self._streams.index(stream)
+                for node in self.nodes
+                for stream in node.streams
+                if not set(own).isdisjoint(node.outputs)
+            }
+            mine = {t for t in triggers if self._streams[t][0] == instruments[instrument]}
+            found.append(tuple(sorted(read | mine)))
+        return found
 
     @property
     def watermark(self) -> int:
         """The `until` of the last push: no record before it will come."""
-        return self._rows.watermark
+        return self._clock.watermark
 
     def schedule(self, instants: Array) -> None:
         """Add instants at which rows are due; of `Emission.scheduled()` only.
@@ -117,7 +152,7 @@ class FeatureGraph:
             instants: Sorted, none before those scheduled already or before the watermark; an
                 instant may repeat. Shape (n,), ns.
         """
-        self._rows.schedule(instants)
+        self._clock.schedule(instants)
 
     def push(self, records: Mapping[StreamKey, Records], until: int) -> FeatureRows:
         """Absorb records and return the rows that they, and *until*, complete.
@@ -138,32 +173,48 @@ class FeatureGraph:
                 plan.state = plan.node.definition.start()
             self._started = True
         found = [records.get(stream) for stream in self._streams]
+        alone = _alone(found)
+        if alone is not None:
+            rows = self._push_one(*alone, until)
+            if rows is not None:
+                return rows
         times = [EMPTY if stream is None else frozen(stream.receipt_time) for stream in found]
         self._check_order(times, until)
-        read_times, counts = self._rows.due(times, until)
-        chunk = Chunk(found, times, read_times, counts)
-        values = np.empty((len(read_times), len(self.names)))
-        if len(read_times) or any(len(stream) for stream in times):
+        due = self._clock.due(times, until)
+        chunk = Chunk(found, times, due.instants, due.counts)
+        values = np.empty((len(due.instants), self._width))
+        if len(due.instants) or any(len(stream) for stream in times):
             with np.errstate(all="ignore"):
                 for plan in self._plans:
                     plan.push(chunk, self._plans, values)
-        values.flags.writeable = False
-        return self._stamped(chunk, counts, values)
+        blocks = None if self._block_of is None else self._block_of[due.emitters]
+        return self._maker.make(chunk, due, values, blocks)
 
-    def _stamped(self, chunk: Chunk, counts: list[Array], values: Array) -> FeatureRows:
-        emitted_at = chunk.read_times
-        visible_at = emitted_at
-        if self._latency_ns:
-            visible_at = emitted_at + self._latency_ns
-            visible_at.flags.writeable = False
-        instrument = np.full(len(emitted_at), self._instrument, np.int64)
-        instrument.flags.writeable = False
-        event_time = self._stamps.newest_events(chunk, counts)
-        tie = self._stamps.ties(emitted_at)
-        return FeatureRows(emitted_at, visible_at, event_time, tie, instrument, values)
+    def _push_one(self, place: int, records: Records, until: int) -> FeatureRows | None:
+        """Push one record the short way; None, with nothing done, where that does not suffice."""
+        time = int(records.receipt_time[0])
+        if not self._clock.watermark <= time <= until:
+            return None  # the long way says what is wrong
+        due = self._clock.due_one(place, time, until)
+        if due is None:
+            return None
+        row_at, included = due
+        values = np.empty((len(row_at), self._width))
+        if self._live is None:
+            self._live = LivePath(self._plans, len(self._streams))
+        with np.errstate(all="ignore"):
+            self._live.push(place, records, row_at, included, values.ravel())
+        block = self._block_of
+        if block is not None:
+            block = block[place : place + 1] if len(row_at) else EMPTY
+        event = int(records.event_time[0])
+        return self._maker.make_one(place, event, row_at, included, values, block)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**vars(self), "_live": None}
 
     def _check_order(self, times: list[Array], until: int) -> None:
-        watermark = self._rows.watermark
+        watermark = self._clock.watermark
         if until < watermark:
             raise TimeWentBackwardsError(
                 f"`until` must not go back: got {format_instant(until)}, "
@@ -178,69 +229,16 @@ class FeatureGraph:
                 )
 
 
-class _Plan:
-    """A node with its state, and where its inputs come from."""
-
-    __slots__ = ("_before", "_inputs", "_last", "node", "state", "track", "updates")
-
-    def __init__(self, node: Node, nodes: Sequence[Node], streams: Sequence[StreamKey]) -> None:
-        self.node = node
-        self.track = _track(node, streams)
-        self.state: Any = None
-        self.updates = NO_VALUES
-        self._inputs: list[tuple[int, str, Track]] = []
-        for source in node.inputs:
-            if isinstance(source, Column):
-                place = streams.index(source.stream)
-                self._inputs.append((place, source.name, (place,)))
-            else:
-                self._inputs.append((source, "", _track(nodes[source], streams)))
-        self._before = [np.nan] * len(self._inputs)
-
-    def push(self, chunk: Chunk, plans: Sequence[_Plan], rows: Array) -> None:
-        """Work the node out: its updates if wanted, and its column of the rows."""
-        node = self.node
-        timeline = chunk.timeline(self.track)
-        reading = bool(node.outputs)
-        n, m = len(timeline.times), len(rows) if reading else 0
-        if n == 0 and m == 0 and not node.definition.joined:
-            self.updates = NO_VALUES
-            return
-        columns = tuple(self._columns(chunk, plans))
-        batch = Batch(
-            timeline.times,
-            columns,
-            chunk.read_times if reading else EMPTY,
-            timeline.read_counts if reading else EMPTY,
-            timeline.picks if reading else timeline.picks[-1:],
-            node.wanted,
-        )
-        reads, updates = node.definition.push(self.state, batch)
-        if len(reads) != m or (node.wanted and len(updates) != n):
-            raise FeatureError(
-                f"feature {node.label!r}: `push` must return {m} reads and {n} updates: got "
-                f"{len(reads)} and {len(updates)}."
-            )
-        for output in node.outputs:
-            rows[:, output] = reads
-        if node.wanted:
-            self.updates = frozen(np.ascontiguousarray(updates, np.float64))
-
-    def _columns(self, chunk: Chunk, plans: Sequence[_Plan]) -> list[Array]:
-        columns = []
-        for i, (place, name, own) in enumerate(self._inputs):
-            values = chunk.column(place, name) if name else plans[place].updates
-            if own == self.track:
-                columns.append(values)
-                continue
-            columns.append(chunk.aligned(values, own, self.track, self._before[i]))
-            if len(values):
-                self._before[i] = float(values[-1])
-        return columns
-
-
-def _track(node: Node, streams: Sequence[StreamKey]) -> Track:
-    return tuple(place for place, stream in enumerate(streams) if stream in node.updating)
+def _alone(found: Sequence[Records | None]) -> tuple[int, Records] | None:
+    """Return the only record and its stream's place, None where there are more, or none."""
+    only = None
+    for place, records in enumerate(found):
+        count = 0 if records is None else len(records)
+        if records is not None and count:
+            if count > 1 or only is not None:
+                return None
+            only = (place, records)
+    return only
 
 
 def _requests(nodes: Sequence[Node], streams: Sequence[StreamKey]) -> list[StreamRequest]:

@@ -9,10 +9,10 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from featurizer.emission import EMPTY, merge
+from featurizer.emission import merge
 from featurizer.market import Records
 
-__all__ = ["Chunk", "RowStamps", "Timeline", "Track", "frozen"]
+__all__ = ["NO_VALUES", "Chunk", "Timeline", "Track", "frozen"]
 
 Array: TypeAlias = NDArray[Any]
 Track: TypeAlias = tuple[int, ...]
@@ -135,57 +135,3 @@ class Chunk:
         both = self.timeline(tuple(sorted((*target, place))))
         counts = both.counts[place]
         return counts[np.diff(counts, prepend=0) == 0]  # the others' updates
-
-
-class RowStamps:
-    """What the stamps of the next rows depend on: newest event, and ordinals within an instant."""
-
-    __slots__ = ("_emitted_at", "_newest", "_tie")
-
-    def __init__(self, streams: int, never: int) -> None:
-        self._newest = [never] * streams
-        self._emitted_at = never
-        self._tie = 0
-
-    def newest_events(self, chunk: Chunk, counts: list[Array]) -> Array:
-        """Return the newest `event_time` among all records that each row includes. Shape (m,)."""
-        newest = np.full(len(chunk.read_times), min(self._newest), np.int64)
-        for place, records in enumerate(chunk.records):
-            before = self._newest[place]
-            if records is None or not len(records):
-                np.maximum(newest, before, out=newest)
-                continue
-            events = records.event_time
-            if len(newest):
-                np.maximum(newest, _running_max(events, counts[place], before), out=newest)
-            self._newest[place] = max(before, int(events.max()))
-        newest.flags.writeable = False
-        return newest
-
-    def ties(self, emitted_at: Array) -> Array:
-        """Return each row's ordinal among the rows of its instant. Shape (m,)."""
-        if not len(emitted_at):
-            return EMPTY
-        fresh = np.empty(len(emitted_at), np.bool_)
-        fresh[0] = emitted_at[0] != self._emitted_at
-        np.not_equal(emitted_at[1:], emitted_at[:-1], out=fresh[1:])
-        places = np.arange(len(emitted_at))
-        ties = places - np.maximum.accumulate(np.where(fresh, places, 0))
-        if not fresh[0]:
-            ties[: fresh.argmax() or len(fresh)] += self._tie
-        self._emitted_at = int(emitted_at[-1])
-        self._tie = int(ties[-1]) + 1
-        ties.flags.writeable = False
-        return ties
-
-
-def _running_max(values: Array, counts: Array, before: int) -> Array:
-    """Return the largest of *before* and the first so many values, for each count in order."""
-    starts = np.zeros(len(counts), np.int64)
-    starts[1:] = counts[:-1]
-    fresh = counts > starts
-    largest = np.full(len(counts), before)
-    if fresh.any():
-        # the parts between two counts, empty ones left out, cover the values without a gap
-        largest[fresh] = np.maximum.reduceat(values[: counts[-1]], starts[fresh])
-    return np.maximum(np.maximum.accumulate(largest), before)

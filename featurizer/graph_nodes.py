@@ -56,7 +56,9 @@ class _Builder:
         self.kinds = kinds
         self.nodes: list[Node] = []
         self.places: dict[object, int] = {}
+        self.named_places: dict[tuple[str, str], int] = {}
         self.open: list[str] = []
+        self.default = instruments[0]
 
     def place_of_name(self, name: str, reader: str) -> int:
         if name not in self.named:
@@ -67,16 +69,15 @@ class _Builder:
         if name in self.open:
             cycle = " → ".join([*self.open[self.open.index(name) :], name])
             raise FeatureError(f"features must not need themselves: got {cycle}.")
-        self.open.append(name)
-        place = self.place_of(self.named[name], name)
-        self.open.pop()
-        return place
+        key = (name, self.default)
+        if key not in self.named_places:
+            self.open.append(name)
+            self.named_places[key] = self.place_of(self.named[name], name)
+            self.open.pop()
+        return self.named_places[key]
 
     def place_of(self, definition: FeatureDefinition, label: str) -> int:
         bound = self.bind(definition, label)
-        key = _key(bound)
-        if key in self.places:
-            return self.places[key]
         inputs: list[int | Column] = []
         streams: set[StreamKey] = set()
         updating: set[StreamKey] = set()
@@ -95,10 +96,13 @@ class _Builder:
                 updating |= found
         if not inputs:
             raise FeatureError(f"feature {label!r} must have an input: `inputs()` returns none.")
-        self.nodes.append(
-            Node(bound, tuple(inputs), frozenset(streams), frozenset(updating), label)
-        )
-        self.places[key] = len(self.nodes) - 1
+        # by its inputs too: one name means another feature in another instrument's rows
+        key = (_key(bound), tuple(inputs))
+        if key not in self.places:
+            self.places[key] = len(self.nodes)
+            self.nodes.append(
+                Node(bound, tuple(inputs), frozenset(streams), frozenset(updating), label)
+            )
         return self.places[key]
 
     def place_of_source(self, source: str | FeatureDefinition, label: str) -> int:
@@ -107,11 +111,11 @@ class _Builder:
         return self.place_of(source, f"{type(source).__name__} of {label}")
 
     def bind(self, definition: FeatureDefinition, label: str) -> FeatureDefinition:
-        """Return the definition with an instrument: the first unless it names one."""
+        """Return the definition with an instrument: the default unless it names one."""
         if definition.instrument is None:
             if getattr(definition, "feature", None) is not None:
                 return definition
-            return definition.model_copy(update={"instrument": self.instruments[0]})
+            return definition.model_copy(update={"instrument": self.default})
         self.check_instrument(definition.instrument, label)
         return definition
 
@@ -146,22 +150,28 @@ def build_nodes(
     outputs: Sequence[str],
     instruments: Sequence[str],
     kinds: Mapping[str, Kind],
+    defaults: Sequence[str] | None = None,
 ) -> list[Node]:
     """Return the nodes behind some features, each after those that it reads.
 
     Args:
         named: All features that there are, by name.
         outputs: Names of the features of a row, in its order.
-        instruments: Ids of the scenario's instruments; the first is everyone's default.
+        instruments: Ids of the scenario's instruments.
         kinds: The kinds of market records, by name.
+        defaults: Instruments of those features that name none: the features are made once for
+            each, their columns side by side. By default the scenario's first.
 
     Raises:
         FeatureError: If a feature needs itself, or reads a feature, an instrument, a kind or a
             column that is not there.
     """
     builder = _Builder(named, instruments, kinds)
-    for output, name in enumerate(outputs):
-        builder.nodes[builder.place_of_name(name, name)].outputs.append(output)
+    output = 0
+    for builder.default in instruments[:1] if defaults is None else defaults:
+        for name in outputs:
+            builder.nodes[builder.place_of_name(name, name)].outputs.append(output)
+            output += 1
     return builder.nodes
 
 

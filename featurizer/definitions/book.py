@@ -1,16 +1,40 @@
-"""What waits in the book."""
+"""What waits in the book: at its best prices, and behind them."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
-from featurizer.feature import Input, Market, Pointwise
+import numpy as np
+from pydantic import Field
 
-__all__ = ["Imbalance"]
+from featurizer.feature import (
+    Batch,
+    FeatureDefinition,
+    Input,
+    Market,
+    Output,
+    Pointwise,
+    PositiveDuration,
+)
+
+if TYPE_CHECKING:
+    from featurizer.operators.book import BookScan
+    from featurizer.operators.changes import EventLag
+    from featurizer.operators.windows import WindowSums
+
+__all__ = ["DepthImbalance", "DepthWeightedMid", "Imbalance", "Liquidity", "OrderFlowImbalance"]
+
+_DEPTH = ("side", "price", "quantity", "is_snapshot", "sequence")
+_QUOTES = ("bid_price", "bid_quantity", "ask_price", "ask_quantity")
 
 
 class Imbalance(Pointwise):
     """(bid - ask) / (bid + ask) of the quantities at the best prices, from -1 to 1."""
+
+    formula: ClassVar[str] = "(bid quantity - ask quantity) / (bid quantity + ask quantity)"
+    unit: ClassVar[str] = "1, from -1 to 1"
+    warm_up: ClassVar[str] = "the first quote"
+    source: ClassVar[str] = "Cartea, Jaimungal and Penalva 2015"
 
     def inputs(self) -> tuple[Input, ...]:
         """Return the quantities at the best prices."""
@@ -19,3 +43,119 @@ class Imbalance(Pointwise):
     def value(self, bid: Any, ask: Any) -> Any:
         """Return the difference of the quantities over their sum."""
         return (bid - ask) / (bid + ask)
+
+
+class FromDepth(FeatureDefinition):
+    """A number read from a book that is rebuilt from snapshots and differences.
+
+    NaN before the first snapshot, while a side is empty, and while the book is crossed. Within one
+    message the book lies between two states: only rows emitted with each depth record see it so.
+    """
+
+    unit: ClassVar[str] = "1"
+    warm_up: ClassVar[str] = "the first snapshot"
+
+    def inputs(self) -> tuple[Input, ...]:
+        """Return the depth records."""
+        return (Market("depth", _DEPTH),)
+
+    def push(self, state: BookScan, batch: Batch) -> Output:
+        """Apply the records to the book, and read it."""
+        return state.scan(batch)
+
+
+class DepthImbalance(FromDepth):
+    """(bids - asks) / (bids + asks) of the quantities of the best levels, from -1 to 1.
+
+    Where a side has fewer levels, those that there are.
+    """
+
+    formula: ClassVar[str] = "(bids - asks) / (bids + asks), quantities of the best `levels` levels"
+    unit: ClassVar[str] = "1, from -1 to 1"
+    source: ClassVar[str] = "after Cao, Hansch and Wang 2009"
+
+    levels: int = Field(5, ge=1)
+
+    def start(self) -> BookScan:
+        """Return an empty book."""
+        from featurizer.operators.book import IMBALANCE, BookScan
+
+        return BookScan(IMBALANCE, self.levels)
+
+
+class DepthWeightedMid(FromDepth):
+    """The average price of the best levels of both sides, each weighted by its quantity."""
+
+    formula: ClassVar[str] = (
+        "sum of price * quantity / sum of quantity, the best `levels` levels of both sides"
+    )
+    unit: ClassVar[str] = "quote currency"
+    source: ClassVar[str] = "Cao, Hansch and Wang 2009, weighted price WP"
+
+    levels: int = Field(5, ge=1)
+
+    def start(self) -> BookScan:
+        """Return an empty book."""
+        from featurizer.operators.book import WEIGHTED_PRICE, BookScan
+
+        return BookScan(WEIGHTED_PRICE, self.levels)
+
+
+class Liquidity(FromDepth):
+    """The quantity that waits on both sides at most so many basis points from the mid."""
+
+    formula: ClassVar[str] = "sum of quantity of levels with |price - mid| <= mid * bps / 10000"
+    unit: ClassVar[str] = "base currency, or contracts"
+    source: ClassVar[str] = "definition"
+
+    bps: float = Field(10.0, gt=0.0)
+
+    def start(self) -> BookScan:
+        """Return an empty book."""
+        from featurizer.operators.book import LIQUIDITY, BookScan
+
+        return BookScan(LIQUIDITY, self.bps / 10_000.0)
+
+
+class OrderFlowImbalance(FeatureDefinition):
+    """What orders added to the bid and took from the ask, net, over (now - window, now].
+
+    Each quote is compared with the one before it. Read at the instant of emission; 0 where no
+    quote came within the window; NaN until the second quote lies at or before now - window.
+    """
+
+    held = False
+    formula: ClassVar[str] = (
+        "sum of e in the window, e = bid quantity [bid >= bid before] - bid quantity before "
+        "[bid <= bid before] - ask quantity [ask <= ask before] + ask quantity before "
+        "[ask >= ask before]"
+    )
+    unit: ClassVar[str] = "base currency, or contracts"
+    warm_up: ClassVar[str] = "the second quote at or before now - window"
+    source: ClassVar[str] = "Cont, Kukanov and Stoikov 2014"
+
+    window: PositiveDuration
+
+    def inputs(self) -> tuple[Input, ...]:
+        """Return the best prices and their quantities."""
+        return (Market("quotes", _QUOTES),)
+
+    def start(self) -> tuple[list[EventLag], WindowSums]:
+        """Return the last quote, and the contributions within two windows."""
+        from featurizer.operators.changes import EventLag
+        from featurizer.operators.windows import WindowSums
+
+        return [EventLag(1) for _ in _QUOTES], WindowSums(self.window)
+
+    def push(self, state: tuple[list[EventLag], WindowSums], batch: Batch) -> Output:
+        """Work out each quote's contribution, then sum them over the window."""
+        bid, bid_quantity, ask, ask_quantity = batch.columns
+        before = [lag.scan(column) for lag, column in zip(state[0], batch.columns, strict=True)]
+        flow = np.where(bid >= before[0], bid_quantity, 0.0)
+        flow -= np.where(bid <= before[0], before[1], 0.0)
+        flow -= np.where(ask <= before[2], ask_quantity, 0.0)
+        flow += np.where(ask >= before[2], before[3], 0.0)
+        flow[np.isnan(before[0])] = np.nan
+        flow.flags.writeable = False
+        reads, updates = state[1].scan(flow.reshape(1, -1), batch)
+        return Output(reads[0], updates[0])

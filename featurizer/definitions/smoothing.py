@@ -23,6 +23,13 @@ class Ema(FeatureOfFeature):
     towards the value held.
     """
 
+    formula: ClassVar[str] = (
+        "sum of x * weight / sum of weights over time, weight = 2^(-age / half_life)"
+    )
+    unit: ClassVar[str] = "that of the feature"
+    warm_up: ClassVar[str] = "the first value"
+    source: ClassVar[str] = "definition"
+
     held = False
     tolerance: ClassVar[float] = 1e-9
     half_life: PositiveDuration
@@ -48,6 +55,11 @@ class Lag(FeatureOfFeature):
 
     Read at the instant of emission. NaN until the feature has a value at or before now - lag.
     """
+
+    formula: ClassVar[str] = "x(now - lag)"
+    unit: ClassVar[str] = "that of the feature"
+    warm_up: ClassVar[str] = "a value at or before now - lag"
+    source: ClassVar[str] = "definition"
 
     held = False
     lag: Duration

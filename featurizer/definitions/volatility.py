@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
+from pydantic import Field
 
 from featurizer.definitions.price import FeatureOfFeature
+from featurizer.definitions.sampled import Sampled, bars_of
 from featurizer.feature import Batch, Output, PositiveDuration
 
 if TYPE_CHECKING:
+    from featurizer.operators.bars import LastBar, TimeBars
+    from featurizer.operators.changes import EventLag
+    from featurizer.operators.recursions import EventMean
     from featurizer.operators.returns import SquaredReturns
     from featurizer.operators.windows import WindowSums
 
-__all__ = ["RealisedVolatility"]
+__all__ = ["ExponentialVolatility", "RealisedVolatility"]
 
 
 class RealisedVolatility(FeatureOfFeature):
@@ -23,6 +28,13 @@ class RealisedVolatility(FeatureOfFeature):
     window. Read at the instant of emission; 0 where nothing arrived within the window; NaN until
     the first return lies at or before now - window.
     """
+
+    formula: ClassVar[str] = (
+        "sqrt(sum of r^2 in the window), r = ln(x / x before), update by update"
+    )
+    unit: ClassVar[str] = "1 (log), over one window"
+    warm_up: ClassVar[str] = "a first return at or before now - window"
+    source: ClassVar[str] = "Andersen et al. 2001"
 
     held = False
     window: PositiveDuration
@@ -39,3 +51,45 @@ class RealisedVolatility(FeatureOfFeature):
         squares = state[0].scan(batch.columns[0])
         reads, updates = state[1].scan(squares.reshape(1, -1), batch)
         return Output(np.sqrt(reads[0]), np.sqrt(updates[0]))
+
+
+class ExponentialVolatility(Sampled):
+    """The root of the exponentially weighted mean of squared log returns over `every`.
+
+    Not annualised: the unit is the return over one `every`.
+    """
+
+    formula: ClassVar[str] = (
+        "sqrt(v), v = decay * v before + (1 - decay) * r^2, r = ln(x / x before) over `every`; the "
+        "first v is r^2"
+    )
+    unit: ClassVar[str] = "1 (log), over one `every`"
+    warm_up: ClassVar[str] = "two bars"
+    source: ClassVar[str] = "RiskMetrics 1996"
+
+    decay: float = Field(0.94, gt=0.0, lt=1.0)
+
+    @property
+    def settling_ns(self) -> int:
+        """By then the first return weighs less than 1e-17."""
+        return int(40.0 / (1.0 - self.decay)) * self.every
+
+    def start(self) -> tuple[TimeBars, EventLag, EventMean, LastBar]:
+        """Return the bar in the making, the last price, and the mean square."""
+        from featurizer.operators.bars import LastBar, TimeBars
+        from featurizer.operators.changes import EventLag
+        from featurizer.operators.recursions import EventMean
+
+        lag = EventLag(1, "log_return")
+        return TimeBars(self.every), lag, EventMean(1.0 - self.decay), LastBar()
+
+    def push(self, state: tuple[TimeBars, EventLag, EventMean, LastBar], batch: Batch) -> Output:
+        """Sample, take returns, smooth their squares."""
+        from featurizer.operators.bars import CLOSE
+
+        bars, lag, mean, last = state
+        series = bars_of(bars, batch.columns[0], batch)
+        returns = lag.scan(series.table[CLOSE])
+        squares = returns * returns
+        squares.flags.writeable = False
+        return last.output(np.sqrt(mean.scan(squares)), series)

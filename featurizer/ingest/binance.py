@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Final, Literal
 
 import numpy as np
 
-from clock.units import format_duration, format_instant
 from featurizer.catalog import Catalog
-from featurizer.catalog_instruments import write_atomically
 from featurizer.errors import MarketDataError
 from featurizer.ingest.binance_capture import Capture, read_capture
 from featurizer.ingest.calibration import ClockCalibration, fit_clock
 from featurizer.ingest.known import find_instrument
 from featurizer.ingest.refusal import Origin
+from featurizer.ingest.report import IngestReport, latency_quantiles
 from featurizer.ingest.validation import (
     DEFAULT_MAX_LATENESS_NS,
     check_receipts,
@@ -31,45 +28,6 @@ DEFAULT_MIN_FEED_LATENCY_NS: Final = 1_000_000
 """What `--clock-offset auto` takes for the fastest message when the user states nothing else."""
 
 Prepared = list[tuple[Kind, dict[str, Array], Origin]]
-
-
-@dataclass(frozen=True, slots=True)
-class IngestReport:
-    """What an ingest wrote, and what it did to the stamps.
-
-    Attributes:
-        source: The file.
-        instrument: Id of the instrument.
-        rows: Records written, by kind.
-        start: First `event_time`.
-        end: Last `event_time`.
-        latency_ns: p50, p95, p99 and max of `receipt_time - event_time` over the quotes, or
-            over the first kind that there is.
-        gaps: Lost messages that were accepted.
-        calibration: How receipt stamps were moved; None where they were taken as they are.
-    """
-
-    source: str
-    instrument: str
-    rows: dict[str, int]
-    start: int
-    end: int
-    latency_ns: dict[str, int]
-    gaps: int = 0
-    calibration: ClockCalibration | None = None
-
-    def lines(self) -> list[str]:
-        """Return what happened, as sentences for the terminal."""
-        counts = ", ".join(f"{count} {kind}" for kind, count in self.rows.items())
-        span = f"{format_instant(self.start)} to {format_instant(self.end)}"
-        text = [f"{self.source}: wrote {counts} of {self.instrument}, {span}."]
-        if self.calibration is not None:
-            text.append(_explain(self.calibration))
-        shown = ", ".join(f"{name} {_ms(value)}" for name, value in self.latency_ns.items())
-        text.append(f"Feed latency: {shown}.")
-        if self.gaps:
-            text.append(f"Accepted {self.gaps} gaps where messages were lost.")
-        return text
 
 
 def ingest_binance_capture(
@@ -123,14 +81,16 @@ def ingest_binance_capture(
     for kind, columns, origin in prepared:
         check_records(columns, kind, definitions, origin, max_lateness_ns)
     catalog = Catalog.create(catalog_root, definitions)
-    for kind, columns, _ in prepared:
-        catalog.write(
-            instrument, kind.name, columns,
-            max_lateness_ns=max_lateness_ns, replace=replace, source=str(path),
-        )  # fmt: skip
-        if calibration is not None:
-            _record(catalog.root / kind.name / f"instrument={instrument}", path, calibration)
-    return _report(str(path), instrument, prepared, capture.gaps, calibration)
+    with catalog.transaction(replace=replace) as change:
+        for kind, columns, origin in prepared:
+            change.write(
+                instrument, kind.name, columns, max_lateness_ns=max_lateness_ns, origin=origin
+            )
+            if calibration is not None:
+                entry = {"file": Path(path).name} | calibration.as_dict()
+                change.note(instrument, kind.name, entry)
+    replaced = {kind: rows for (_, kind), rows in change.replaced.items()}
+    return _report(str(path), instrument, prepared, capture.gaps, calibration, replaced)
 
 
 def _check_symbol(capture: Capture, instrument: str, path: Path) -> None:
@@ -170,45 +130,24 @@ def _calibrate(
     return ClockCalibration("constant", (first,), (clock_offset,))
 
 
-def _record(folder: Path, path: Path | str, calibration: ClockCalibration) -> None:
-    notes = folder / "calibration.json"
-    known = json.loads(notes.read_text(encoding="utf-8")) if notes.exists() else []
-    entry: dict[str, Any] = {"file": Path(path).name} | calibration.as_dict()
-    kept = [other for other in known if other["file"] != entry["file"]]
-    write_atomically(notes, json.dumps([*kept, entry], indent=1) + "\n")
-
-
 def _report(
-    source: str, instrument: str, prepared: Prepared, gaps: int, calibration: Any
+    source: str,
+    instrument: str,
+    prepared: Prepared,
+    gaps: int,
+    calibration: ClockCalibration | None,
+    replaced: dict[str, int],
 ) -> IngestReport:
     columns = prepared[0][1]
     late = columns["receipt_time"] - columns["event_time"]
-    quantiles = np.quantile(late, (0.5, 0.95, 0.99, 1.0), method="nearest")
     return IngestReport(
         source=source,
         instrument=instrument,
         rows={kind.name: len(c["event_time"]) for kind, c, _ in prepared},
         start=min(int(c["event_time"][0]) for _, c, _ in prepared),
         end=max(int(c["event_time"][-1]) for _, c, _ in prepared),
-        latency_ns=dict(zip(("p50", "p95", "p99", "max"), map(int, quantiles), strict=True)),
+        latency_ns=latency_quantiles(late),
         gaps=gaps,
         calibration=calibration,
-    )
-
-
-def _ms(duration_ns: int) -> str:
-    return f"{duration_ns / 1e6:.1f} ms"
-
-
-def _explain(calibration: ClockCalibration) -> str:
-    if calibration.method == "constant":
-        return f"Moved every receipt by {format_duration(calibration.offsets_ns[0])}."
-    offsets = calibration.offsets_ns
-    return (
-        f"Moved receipts by {_ms(offsets[0])} at the start to {_ms(offsets[-1])} at the end "
-        f"({calibration.drift_ppm:+.1f} ppm): a lower envelope of receipt - event with "
-        f"{len(offsets)} knots, {_ms(calibration.residual_ns[0])} (median) and "
-        f"{_ms(calibration.residual_ns[1])} (max) below the fastest messages, plus a stated "
-        f"minimum feed latency of {_ms(calibration.min_feed_latency_ns)}. This fit knows the whole "
-        f"file; it is recorded in `calibration.json` of each stream."
+        replaced=replaced,
     )

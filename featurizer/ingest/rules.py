@@ -16,6 +16,7 @@ __all__ = ["RULES", "Grid"]
 # a price is a multiple of the tick when it is this near to one, in ticks: text parsed to the
 # nearest double always is, a price computed with a rounding error or two as well
 _TICK_TOLERANCE: Final = 1e-6
+_ROUNDING: Final = 4 * float(np.finfo(np.float64).eps)
 
 
 class Grid:
@@ -67,8 +68,10 @@ class Grid:
     def _multiple(self, name: str, values: Array, units: list[float], word: str) -> None:
         unit = units[0] if len(units) == 1 else np.array(units)[self._index]
         count = values / unit
+        # of a sum such as a bar's volume a double no longer holds that many digits
+        allowed = np.maximum(_TICK_TOLERANCE, np.abs(count) * _ROUNDING)
         refuse_if(
-            np.abs(count - np.rint(count)) > _TICK_TOLERANCE,
+            np.abs(count - np.rint(count)) > allowed,
             self._origin,
             f"`{name}` must be a multiple of the {word} {units[-1]:g}",
             lambda i: plain(values[i]),
@@ -117,7 +120,14 @@ def _check_bars(columns: Mapping[str, Array], grid: Grid, origin: Origin) -> Non
     event, opened = columns["event_time"], columns["open_time"]
     for name in ("open", "high", "low", "close"):
         grid.check_price(name, columns[name])
-    grid.check_quantity("volume", columns["volume"], zero=True)
+    # a sum in a unit that the file decides (base, quote, contracts), so no multiple of the lot
+    refuse_if(
+        columns["volume"] < 0,
+        origin,
+        "`volume` must not be negative",
+        lambda i: plain(columns["volume"][i]),
+        "Remove the record.",
+    )
     refuse_if(
         opened >= event,
         origin,

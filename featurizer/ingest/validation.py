@@ -21,6 +21,7 @@ __all__ = [
     "DEFAULT_MAX_LATENESS_NS",
     "check_receipts",
     "check_records",
+    "check_stamps",
     "order_keys",
 ]
 
@@ -63,7 +64,7 @@ def check_records(
     for name, values in columns.items():
         if values.dtype == np.float64:
             _check_finite(name, values, origin)
-    _check_stamps(columns, origin, max_lateness_ns)
+    check_stamps(columns, origin, max_lateness_ns)
     _check_order(columns, kind, origin)
     rules = RULES.get(kind.name)
     if rules is not None:
@@ -108,7 +109,8 @@ def check_receipts(event: Array, receipt: Array, origin: Origin, moved_ns: int =
     )
 
 
-def _check_stamps(columns: Mapping[str, Array], origin: Origin, max_lateness_ns: int) -> None:
+def check_stamps(columns: Mapping[str, Array], origin: Origin, max_lateness_ns: int) -> None:
+    """Refuse records received before they happened, or too late after; see `check_records`."""
     event, receipt = columns["event_time"], columns["receipt_time"]
     check_receipts(event, receipt, origin)
     lateness = receipt - event

@@ -91,11 +91,12 @@ def pieces(streams: Market, cuts: list[int]) -> list[Market]:
     order = total_order(streams)
     result, done = [], dict.fromkeys(streams, 0)
     for begin, end in zip([0, *cuts], [*cuts, len(order)], strict=True):
-        taken = {
-            key: sum(1 for entry in order[begin:end] if entry[2] == key) for key in streams
-        }
+        taken = {key: sum(1 for entry in order[begin:end] if entry[2] == key) for key in streams}
         result.append(
-            {key: stream.slice(done[key], done[key] + taken[key]) for key, stream in streams.items()}
+            {
+                key: stream.slice(done[key], done[key] + taken[key])
+                for key, stream in streams.items()
+            }
         )
         done = {key: done[key] + taken[key] for key in streams}
     return result

@@ -13,7 +13,7 @@ import pytest
 
 from featurizer.catalog import Catalog
 from featurizer.errors import CatalogError, MarketDataError
-from featurizer.market import QUOTES, Instrument, Kind, StreamRequest
+from featurizer.market import QUOTES, Instrument, StreamRequest
 from tests.featurizer.market_examples import ALPHA, NOON, SECOND, depth, quotes, trades
 
 REQUEST = StreamRequest("SIM.ALPHA", "quotes", tuple(QUOTES.columns))
@@ -104,33 +104,6 @@ def test_creating_adds_instruments_and_refuses_to_change_one(catalog: Catalog) -
     changed = ALPHA.model_copy(update={"tick_size": ALPHA.tick_size * 2})
     with pytest.raises(CatalogError, match="must stay as it is defined"):
         Catalog.create(catalog.root, [changed])
-
-
-def test_a_user_kind_is_declared_written_and_read(tmp_path: Path) -> None:
-    kinds = [Kind("funding", 0, {"rate": "float64", "due_time": "instant"})]
-    catalog = Catalog.create(tmp_path / "c", [ALPHA], kinds)
-    table = {
-        "event_time": np.array([NOON]), "receipt_time": np.array([NOON + 1]),
-        "sequence": np.array([1]), "rate": np.array([-0.0001]), "due_time": np.array([NOON + 9]),
-    }  # fmt: skip
-    catalog.write("SIM.ALPHA", "funding", table)
-    again = Catalog(tmp_path / "c")
-    assert again.kind("funding").number == 100
-    request = StreamRequest("SIM.ALPHA", "funding", ("rate", "due_time"))
-    assert read(again, request) == {n: v.tolist() for n, v in table.items()}
-
-
-@pytest.mark.parametrize(
-    "kind",
-    [
-        Kind("quotes", 100, {}),
-        Kind("x", 100, {"a": "text"}),  # type: ignore[dict-item]
-        Kind("x", 1, {"sequence": "int64"}),
-    ],
-)
-def test_a_user_kind_that_cannot_be_is_refused(tmp_path: Path, kind: Kind) -> None:
-    with pytest.raises(CatalogError, match="must be"):
-        Catalog.create(tmp_path / "c", [ALPHA], [kind])
 
 
 @pytest.mark.parametrize("missing", ["fees", "tick_size", "lot_size"])

@@ -13,11 +13,36 @@ from featurizer.definitions.price import MidPrice
 from featurizer.errors import BrokenPromiseError
 from featurizer.feature import Batch, FeatureDefinition, Market, Output, Pointwise, Stepwise
 
+_CROSS = {"other": "CHECK.B", "window": "400ms", "every": "20ms"}
+_TABLE = [[-0.3, -0.1, 0.1, 0.3], [-0.8, -0.2, 0.2, 0.8]]
 PARAMS: dict[str, dict[str, Any]] = {
+    "bars.DollarBar": {"turnover": 1500.0, "reset": "2s", "field": "vwap"},
+    "bars.TickBar": {"ticks": 7, "reset": "2s", "field": "high"},
+    "bars.TimeBar": {"every": "70ms", "field": "vwap"},
+    "bars.VolumeBar": {"volume": 12.0, "reset": "2s", "field": "open"},
+    "book.DepthImbalance": {"levels": 3},
+    "book.DepthWeightedMid": {"levels": 4},
+    "book.Liquidity": {"bps": 3.0},
+    "book.OrderFlowImbalance": {"window": "700ms"},
+    "cross.LeadReturn": {"other": "CHECK.B", "window": "400ms"},
+    "cross.Ratio": {"other": "CHECK.B"},
+    "cross.RollingBeta": _CROSS,
+    "cross.RollingCorrelation": _CROSS,
+    "cross.Spread": {"other": "CHECK.B", "hedge": 0.7},
+    "flow.KyleLambda": {"window": "600ms", "every": "30ms"},
+    "flow.SignedVolume": {"window": "700ms"},
+    "flow.TradeIntensity": {"window": "700ms"},
     "flow.TradeVolumeImbalance": {"window": "700ms"},
+    "flow.VwapDeviation": {"window": "700ms"},
     "price.LogReturn": {"window": "500ms"},
+    "price.MicroPrice": {"tick_size": 0.01, "adjustments": _TABLE},
     "smoothing.Ema": {"half_life": "100ms"},
     "smoothing.Lag": {"lag": "300ms"},
+    "technical.Atr": {"every": "10ms"},
+    "technical.Bollinger": {"every": "10ms"},
+    "technical.Macd": {"every": "5ms", "line": "histogram"},
+    "technical.Rsi": {"every": "10ms"},
+    "volatility.ExponentialVolatility": {"every": "10ms"},
     "volatility.RealisedVolatility": {"window": "900ms"},
 }
 

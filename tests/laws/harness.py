@@ -7,84 +7,28 @@ the venue. Only the model is a plain function, and the strategy a script that bo
 from __future__ import annotations
 
 import math
-import os
 import struct
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
 import polars as pl
-from hypothesis import HealthCheck, Phase, settings
 
 from backtester.result import RunResult
 from backtester.run import Mode, Run
 from backtester.scenario import Scenario
-from backtester.strategy import Strategy
 from backtester.trace import EntryKind
 from featurizer.catalog import Catalog
 from featurizer.market import Instrument
+from tests.laws.player import Call, EagerPlayer, Player
 from tests.reference.case import Case
 from tests.reference.features import FeatureRow
-from tests.reference.strategies import Order, Script
 
-TICK = LOT = 0.5  # as the terms of a case have them
 LOOP_SHIFT = 40
-
-# -- how many examples -----------------------------------------------------------------------------
-
-
-def law(examples: int, **others: Any) -> settings:
-    """Return the settings of a law: the same examples in every run.
-
-    `LIGHTCONE_LAW_EXAMPLES=5` tries five times as many, other ones each time.
-    """
-    factor = int(os.environ.get("LIGHTCONE_LAW_EXAMPLES", "1"))
-    return settings(
-        max_examples=examples * factor,
-        deadline=None,
-        derandomize=factor == 1,
-        database=None,
-        print_blob=True,
-        suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
-        **others,
-    )
-
-
-def hunt(examples: int) -> settings:
-    """Return the settings under which a mutant is hunted: it need not be shrunk."""
-    return law(examples, phases=(Phase.generate,), report_multiple_bugs=False)
-
-
-@dataclass
-class Tally:
-    """How many examples of a law could have shown that it is broken.
-
-    Attributes:
-        examples: All of them.
-        filled: Those with a fill before the cut.
-        telling: Those in which also the trace after the cut is changed by the perturbation.
-    """
-
-    examples: int = 0
-    filled: int = 0
-    telling: int = 0
-
-    def note(self, *, filled: bool, changed: bool = True) -> None:
-        """Count one example."""
-        self.examples += 1
-        self.filled += filled
-        self.telling += filled and changed
-
-    def assert_half_are_telling(self) -> None:
-        """Assert what the design asks of a law's examples, and print the count."""
-        print(f"{self.examples} examples, {self.filled} with fills, {self.telling} telling")
-        assert self.examples > 0
-        assert 2 * self.telling >= self.examples, f"too few examples can fail: {self}"
-
 
 # -- a case as the product takes it ----------------------------------------------------------------
 
@@ -124,118 +68,6 @@ def scenario_of(case: Case, catalog: Catalog) -> Scenario:
     data = {**case.mapping["data"], "catalog": str(catalog.root)}
     unused = {"class": "backtester.strategies.MLStrategy"}
     return Scenario.model_validate({**case.mapping, "data": data, "strategy": unused})
-
-
-# -- the strategy ----------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Call:
-    """One callback: what it was handed, and what could be looked up from it."""
-
-    event: str
-    now: int
-    fields: dict[str, Any]
-    view: dict[str, Any] = field(default_factory=dict)
-
-    @property
-    def told(self) -> str:
-        """Everything that it was handed or could look up, as a text: NaN equals NaN."""
-        return repr((self.event, self.now, self.fields, self.view))
-
-
-class Player(Strategy):
-    """Turns callbacks into the reference's events, and its actions into orders and timers."""
-
-    quote_fields = (
-        "bid_price",
-        "bid_quantity",
-        "ask_price",
-        "ask_quantity",
-        "event_time",
-        "receipt_time",
-        "sequence",
-    )
-    trade_fields = ("price", "quantity", "aggressor", "event_time", "receipt_time", "sequence")
-
-    def __init__(self, case: Case, *, watch: bool, looks: tuple[int, ...] = ()) -> None:
-        self.instruments = [terms.id for terms in case.terms]
-        self.decide = Script(case.plan, self.instruments)
-        self.watch, self.looks = watch, looks
-        self.calls: list[Call] = []
-        self.sides: dict[int, int] = {}
-
-    def play(self, ctx: Any, event: str, fields: dict[str, Any]) -> None:
-        view = self._look(ctx) if self.watch else {}
-        self.calls.append(Call(event, ctx.now, fields, view))
-        for action in self.decide(event, ctx.now, fields):
-            if isinstance(action, Order):
-                send = ctx.buy if action.side > 0 else ctx.sell
-                limit = None if action.limit_ticks is None else action.limit_ticks * TICK
-                number = send(action.instrument, action.lots * LOT, limit)
-                self.sides[number] = action.side
-            else:
-                ctx.call_at(action.at, action.name)
-
-    def _look(self, ctx: Any) -> dict[str, Any]:
-        return {
-            "quotes": {name: ctx.quote(name) for name in self.instruments},
-            "row": ctx.features,
-            "answer": ctx.inference.latest(),
-            "positions": {name: ctx.portfolio.position(name) for name in self.instruments},
-            "cash": ctx.portfolio.cash,
-        }
-
-    def on_start(self, ctx: Any) -> None:
-        self.play(ctx, "start", {})
-        for instant in self.looks:
-            ctx.call_at(instant, "look")
-
-    def on_order(self, ctx: Any, report: Any) -> None:
-        filled = {"ticks": report.fill.ticks} if report.fill else {}
-        fields = {
-            "order": report.order,
-            "instrument": report.instrument,
-            "side": self.sides[report.order],
-            "kind": report.kind.name.lower(),
-            "lots": round(report.quantity / LOT),
-        }
-        self.play(ctx, "order", fields | filled)
-
-    def on_fill(self, ctx: Any, fill: Any) -> None:
-        fields = {
-            "order": fill.order,
-            "instrument": fill.instrument,
-            "side": int(fill.side),
-            "kind": "filled",
-            "lots": fill.lots,
-            "ticks": fill.ticks,
-        }
-        self.play(ctx, "fill", fields)
-
-    def on_timer(self, ctx: Any, name: str) -> None:
-        self.play(ctx, "timer", {"name": name})
-
-    def on_prediction(self, ctx: Any, answer: Any) -> None:
-        names = ("instrument", "loop", "number", "value", "emitted_at")
-        self.play(ctx, "prediction", {name: getattr(answer, name) for name in names})
-
-    def on_stop(self, ctx: Any) -> None:
-        self.play(ctx, "stop", {})
-
-
-class EagerPlayer(Player):
-    """Wants to be told everything; `Player` itself is woken by answers, reports and timers."""
-
-    def on_quote(self, ctx: Any, quote: Any) -> None:
-        self.play(ctx, "quote", {"instrument": quote.instrument, **quote._asdict()})
-
-    def on_trade(self, ctx: Any, trade: Any) -> None:
-        self.play(ctx, "trade", {"instrument": trade.instrument, **trade._asdict()})
-
-    def on_features(self, ctx: Any, row: Any) -> None:
-        fields = {"instrument": row.instrument, "values": row.values}
-        self.play(ctx, "features", fields | {"emitted_at": row.emitted_at})
 
 
 # -- what happened ---------------------------------------------------------------------------------

@@ -261,7 +261,10 @@ def cuts(draw: st.DrawFn, case: Case, filled_at: Sequence[int]) -> int:
     begin = min(filled_at, default=START)
     happened = [row["event_time"] for rows in case.records.values() for row in rows]
     end = max(begin, min(case.until, max(happened)) - STEP)
-    return begin + draw(st.integers(0, (end - begin) // STEP)) * STEP
+    anywhere = st.integers(0, (end - begin) // STEP).map(lambda steps: begin + steps * STEP)
+    # just after a match is where a venue that looks ahead gives itself away
+    matches = sorted({instant for instant in filled_at if instant <= end})
+    return draw(st.sampled_from(matches) | anywhere if matches else anywhere)
 
 
 @st.composite
@@ -281,8 +284,8 @@ def other_futures(draw: st.DrawFn, records: Records, cut: int, stamp: str) -> Re
         future = [dict(row) for row in rows if row[stamp] > cut]
         for place, row in enumerate(future):
             what = draw(st.sampled_from(["change", "delay", "repeat", "delete", "keep"]))
-            if place == 0 and what == "delete":
-                what = "keep"  # so that the run never lacks records altogether
+            if place == 0 and what in ("delete", "keep"):
+                what = "change"  # a run never lacks records, and what comes next is never the same
             if what == "change":
                 _change(row, draw(st.integers(-3, 3)))
             elif what == "delay":

@@ -114,13 +114,9 @@ def _ledger(account: Account, instants: list[int], ids: list[str]) -> list[Row]:
     return [
         (instant, number, ids.index(e.instrument), e.lots, e.ticks, e.fee)
         + (e.realised, e.cash, e.position, e.basis)
-        for number, (instant, e) in enumerate(
-            zip(instants, account.entries, strict=True), start=1
-        )
+        for number, (instant, e) in enumerate(zip(instants, account.entries, strict=True), start=1)
     ]
 
 
 def _text(word: object) -> object:
     return word.hex() if isinstance(word, float) else word
-
-

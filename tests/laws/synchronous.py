@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from tests.laws.harness import Call
+from tests.laws.player import Call
 from tests.laws.raw import received
 from tests.reference.account import Account, Ledger
 from tests.reference.case import Case

@@ -11,13 +11,15 @@ from hypothesis import strategies as st
 
 from backtester.trace import EntryKind
 from clock.rank import Rank
-from tests.laws.harness import Played, Tally, catalog_of, law, play, read_entry
+from tests.laws.examples import Tally, law
+from tests.laws.harness import Played, catalog_of, play, read_entry
 from tests.laws.markets import cases, cuts, other_futures
 from tests.reference.case import Case, Records
 
 pytestmark = pytest.mark.slow
 
 EXOGENOUS = (EntryKind.FEATURE_ROW, EntryKind.REQUEST, EntryKind.OUTCOME)
+NEVER_AFTER_A_REPORT = ("quote", "trade", "features")  # within an instant
 FOREVER = (2**63, 0)
 
 
@@ -58,9 +60,7 @@ def changed_after(one: Played, two: Played, cut: int) -> bool:
 def _until(
     played: Played, cut: int, kinds: tuple[EntryKind, ...] = tuple(EntryKind)
 ) -> list[tuple[int, bytes]]:
-    return [
-        item for item in played.trace if item[0] <= cut and read_entry(item[1])[0] in kinds
-    ]
+    return [item for item in played.trace if item[0] <= cut and read_entry(item[1])[0] in kinds]
 
 
 def _first_other_report(one: Played, two: Played) -> tuple[int, int]:
@@ -75,11 +75,10 @@ def _first_other_report(one: Played, two: Played) -> tuple[int, int]:
 
 def _told(played: Played, free: tuple[int, int]) -> list[str]:
     """Return the callbacks before an instant and a rank, with all that was visible from them."""
-    early = Rank.TIMER if free[1] == 0 else Rank.ORDER_REPORT
     told = []
     for call in played.calls:
-        at_once = call.event in ("quote", "trade", "features")  # never after a report of the instant
-        if call.now < free[0] or (call.now == free[0] and free[1] >= early and at_once):
+        before_reports = free[1] == Rank.ORDER_REPORT and call.event in NEVER_AFTER_A_REPORT
+        if call.now < free[0] or (call.now == free[0] and before_reports):
             told.append(call.told)
     return told
 

@@ -18,7 +18,8 @@ from featurizer.market import KINDS, Records, StreamKey
 from inference.config import InferenceConfig
 from inference.loop import InferenceLoop
 from inference.rows import Rows
-from tests.laws.harness import Formula, law, same_number
+from tests.laws.examples import law
+from tests.laws.harness import Formula, same_number
 from tests.laws.markets import STEP, cases
 from tests.laws.raw import feature_rows, received
 from tests.reference.case import Case

@@ -11,11 +11,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from featurizer.catalog import Catalog
-from tests.laws.harness import Call, Played, Tally, catalog_of, law, play, same_number
-from tests.laws.markets import ZERO, cases
+from tests.laws.examples import Tally, law
+from tests.laws.harness import Played, catalog_of, play, same_number
+from tests.laws.markets import START, STEP, ZERO, cases
+from tests.laws.player import Call
 from tests.laws.reference_view import engine_entries, reference_entries, reference_of
-from tests.reference.case import Case
+from tests.reference.case import Case, Model, Terms
 from tests.reference.simulator import ReferenceTrace, simulate
+from tests.reference.strategies import Plan
 
 pytestmark = pytest.mark.slow
 
@@ -76,7 +79,7 @@ WINDOWS = st.sampled_from([2, 7, 7, 50])
 def test_both_modes_and_the_reference_agree() -> None:
     tally = Tally()
 
-    @law(100)
+    @law(80)
     @given(cases(), WINDOWS)
     def check(case: Case, window_rows: int) -> None:
         with catalog_of(case) as catalog:
@@ -103,3 +106,48 @@ def test_they_agree_when_everything_happens_at_once() -> None:
 
     check()
     tally.assert_half_are_telling()
+
+
+def answers_that_queue_within_one_instant() -> Case:
+    """Three rows at one instant and one slot: the loop's turn asks about the second and third."""
+    quotes: list[dict[str, Any]] = [
+        {
+            "event_time": START + (STEP if place else 0),
+            "receipt_time": START + (STEP if place else 0),
+            "sequence": place,
+            "bid_price": 100.0,
+            "bid_quantity": 2.0 + place,
+            "ask_price": 100.5,
+            "ask_quantity": 1.0,
+        }
+        for place in range(4)
+    ]
+    trade = {"event_time": START, "receipt_time": START, "sequence": 1, "price": 100.0}
+    trade |= {"quantity": 0.5, "aggressor": 1}
+    name = "SIM.ALPHA"
+    records = {(name, "quotes"): quotes, (name, "trades"): [trade]}
+    features = [("price.MidPrice", "mid"), ("book.Imbalance", "imbalance")]
+    mapping = {
+        "name": "law",
+        "data": {"instruments": [name], "start": START, "until": START + 4 * STEP},
+        "featurizer": {
+            "sampling": "raw",
+            "feature_configs": [{"feature_definition": d, "name": n} for d, n in features],
+        },
+        "inference_config": {
+            "model_uri": "models:/law/1",
+            "features": ["imbalance"],
+            "polling": {"kind": "on_feature"},
+            "on_new": "queue",
+        },
+        "portfolio": {"quote": "USD", "balances": {"USD": 100000}},
+    }
+    plan = Plan(threshold=0.0, most=20)
+    return Case((Terms(name, "linear"),), records, mapping, Model((1.0,)), plan)
+
+
+def test_a_report_sees_no_answer_that_is_still_to_come_in_its_instant() -> None:
+    case = answers_that_queue_within_one_instant()
+    with catalog_of(case) as catalog:
+        assert_ahead_equals_lockstep(case, catalog)
+        assert_ahead_equals_lockstep(case, catalog, eager=False)

@@ -12,7 +12,8 @@ from backtester.orders import ReportKind
 from backtester.trace import EntryKind
 from featurizer.catalog import Catalog
 from inference.schedule import Outcome
-from tests.laws.harness import Entry, Played, Tally, catalog_of, law, play
+from tests.laws.examples import Tally, law
+from tests.laws.harness import Entry, Played, catalog_of, play
 from tests.laws.markets import cases
 from tests.reference.case import Case
 
@@ -121,7 +122,7 @@ def assert_books_agree_once_reports_are_in(played: Played) -> None:
 def test_nothing_is_lost_and_nothing_is_counted_twice() -> None:
     tally = Tally()
 
-    @law(80)
+    @law(60)
     @given(cases())
     def check(case: Case) -> None:
         with catalog_of(case) as catalog:

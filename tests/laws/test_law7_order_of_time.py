@@ -12,8 +12,10 @@ from hypothesis import strategies as st
 from backtester.trace import EntryKind
 from clock.rank import Rank
 from featurizer.catalog import Catalog
-from tests.laws.harness import Call, Played, Tally, catalog_of, law, play
+from tests.laws.examples import Tally, law
+from tests.laws.harness import Played, catalog_of, play
 from tests.laws.markets import ZERO, cases
+from tests.laws.player import Call
 from tests.reference.case import Case
 
 pytestmark = pytest.mark.slow
@@ -108,16 +110,14 @@ def assert_no_message_overtakes(played: Played) -> None:
     done = played.entries[EntryKind.OUTCOME]
     out = sorted((e.sent_at, e.request, e.arrived_at) for e in done if e.arrived_at != MISSING)
     assert [item[2] for item in out] == sorted(item[2] for item in out)
-    back = sorted(
-        (e.completed_at, e.request, e.instant) for e in done if e.outcome == COMPLETED
-    )
+    back = sorted((e.completed_at, e.request, e.instant) for e in done if e.outcome == COMPLETED)
     assert [item[2] for item in back] == sorted(item[2] for item in back)
 
 
 def test_time_runs_forward_and_in_the_published_order() -> None:
     tally = Tally()
 
-    @law(80)
+    @law(60)
     @given(cases() | cases(latencies=ZERO), st.sampled_from(["ahead", "ahead", "lockstep"]))
     def check(case: Case, mode: Any) -> None:
         with catalog_of(case) as catalog:

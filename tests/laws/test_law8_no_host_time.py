@@ -19,7 +19,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from featurizer.catalog import Catalog
-from tests.laws.harness import Played, Tally, catalog_of, law, play
+from tests.laws.examples import Tally, law
+from tests.laws.harness import Played, catalog_of, play
 from tests.laws.markets import cases
 from tests.reference.case import Case
 

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from backtester.trace import EntryKind
 from featurizer.catalog import Catalog
-from tests.laws.harness import Played, Tally, catalog_of, law, play
+from tests.laws.examples import Tally, law
+from tests.laws.harness import Played, catalog_of, play
 from tests.laws.markets import ZERO, cases
 from tests.laws.synchronous import Synchronous
 from tests.laws.test_law1_known_at import assert_rows_are_made_of_what_was_visible
@@ -29,9 +30,7 @@ def at_once(case: Case) -> Case:
         for stream, rows in case.records.items()
     }
     inference = {**case.mapping["inference_config"], "max_in_flight": 1000}
-    return replace(
-        case, records=records, mapping={**case.mapping, "inference_config": inference}
-    )
+    return replace(case, records=records, mapping={**case.mapping, "inference_config": inference})
 
 
 def assert_equals_a_synchronous_backtest(

@@ -1,0 +1,144 @@
+"""The peer of `benchmarks/features.py`: ten features of quotes and their label, written by hand.
+
+Polars as well as we can write it: one lazy plan, all columns of a rolling window in one pass over
+shared expressions, as-of joins on sorted keys, only the columns that are needed read. It knows
+beforehand that no two quotes are received together, and holds the whole range in memory; Lightcone
+may assume neither.
+
+    POLARS_MAX_THREADS=2 python benchmarks/features_polars.py SET CATALOG OUT
+    POLARS_MAX_THREADS=1 python benchmarks/features_polars.py ROLLING CATALOG OUT
+
+Prints the seconds from the first read to the last byte written.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from time import perf_counter
+
+import polars as pl
+
+QUOTES = "quotes/instrument=SIM.ALPHA/date=*/part-*.parquet"
+SECOND = 1_000_000_000
+
+
+def quotes(catalog: str, *columns: str) -> pl.LazyFrame:
+    files = sorted(Path(catalog).glob(QUOTES))
+    frame = pl.scan_parquet(files, hive_partitioning=False).select("receipt_time", *columns)
+    return frame.set_sorted("receipt_time")
+
+
+def warm(column: str, window_ns: int, since: str = "begin") -> pl.Expr:
+    """A window's value once the whole of it lies in what was seen, NaN before."""
+    seen = pl.col("time").to_physical() - pl.col(since)
+    return pl.when(seen >= window_ns).then(pl.col(column)).otherwise(float("nan")).alias(column)
+
+
+def as_of(frame: pl.LazyFrame, lag_ns: int, **columns: str) -> pl.LazyFrame:
+    """Columns as they were (or will be) some time before each row."""
+    keyed = frame.with_columns(key=pl.col("time") - pl.duration(nanoseconds=lag_ns))
+    other = frame.select(
+        pl.col("time").alias("key"), *(pl.col(old).alias(new) for new, old in columns.items())
+    )
+    return keyed.set_sorted("key").join_asof(other.set_sorted("key"), on="key").drop("key")
+
+
+def feature_set(catalog: str, out: str) -> None:
+    names = ("event_time", "bid_price", "bid_quantity", "ask_price", "ask_quantity")
+    bid, ask = pl.col("bid_price"), pl.col("ask_price")
+    bids, asks = pl.col("bid_quantity"), pl.col("ask_quantity")
+    flow = (
+        bids * (bid >= bid.shift())
+        - bids.shift() * (bid <= bid.shift())
+        - asks * (ask <= ask.shift())
+        + asks.shift() * (ask >= ask.shift())
+    )
+    base = (
+        quotes(catalog, *names)
+        .rename({"receipt_time": "time"})
+        .with_columns(
+            mid=(bid + ask) * 0.5,
+            spread=(ask - bid) / ((bid + ask) * 0.5),
+            imbalance=(bids - asks) / (bids + asks),
+            flow=flow.fill_null(0.0),
+            begin=pl.col("time").to_physical().first(),
+            moved=pl.col("time").to_physical().slice(1, 1).first(),
+        )
+        .with_columns(square=(pl.col("mid") / pl.col("mid").shift()).log().pow(2).fill_null(0.0))
+        .drop("bid_price", "bid_quantity", "ask_price", "ask_quantity")
+        .with_columns(
+            volatility_1s=pl.col("square").rolling_sum_by("time", "1s").sqrt(),
+            volatility_10s=pl.col("square").rolling_sum_by("time", "10s").sqrt(),
+            flow_1s=pl.col("flow").rolling_sum_by("time", "1s"),
+            # a value is in force until the next one: the mean moves towards the one before
+            smooth=pl.col("imbalance")
+            .shift()
+            .fill_null(pl.col("imbalance").first())
+            .ewm_mean_by("time", half_life="500ms"),
+        )
+        .with_columns(
+            warm("volatility_1s", SECOND, "moved"),
+            warm("volatility_10s", 10 * SECOND, "moved"),
+            warm("flow_1s", SECOND, "moved"),
+        )
+        .drop("square", "flow", "begin", "moved")
+    )
+    joined = as_of(base, SECOND, mid_1s="mid", lag_1s="imbalance")
+    joined = as_of(joined, 5 * SECOND, mid_5s="mid")
+    joined = as_of(joined, -SECOND, mid_after="mid")
+    known = base.select(pl.col("time").alias("horizon"), label_visible_at="time")
+    (
+        joined.with_columns(horizon=pl.col("time") + pl.duration(nanoseconds=SECOND))
+        .set_sorted("horizon")
+        .join_asof(known.set_sorted("horizon"), on="horizon", strategy="forward")
+        .with_columns(
+            label=pl.when(pl.col("label_visible_at").is_not_null()).then(
+                pl.col("mid_after") - pl.col("mid")
+            )
+        )
+        .select(
+            emitted_at="time",
+            visible_at="time",
+            event_time="event_time",
+            instrument=pl.lit("SIM.ALPHA"),
+            mid="mid",
+            spread="spread",
+            imbalance="imbalance",
+            return_1s=(pl.col("mid") / pl.col("mid_1s")).log().fill_null(float("nan")),
+            return_5s=(pl.col("mid") / pl.col("mid_5s")).log().fill_null(float("nan")),
+            volatility_1s="volatility_1s",
+            volatility_10s="volatility_10s",
+            flow_1s="flow_1s",
+            smooth="smooth",
+            lag_1s=pl.col("lag_1s").fill_null(float("nan")),
+            label="label",
+            label_visible_at="label_visible_at",
+        )
+        .collect()
+        .write_parquet(out, compression="lz4", statistics=False)
+    )
+
+
+def rolling(catalog: str, out: str) -> None:
+    """Five windows of one second over the mid; the read is not counted."""
+    frame = quotes(catalog, "bid_price", "ask_price").select(
+        "receipt_time", mid=(pl.col("bid_price") + pl.col("ask_price")) * 0.5
+    )
+    frame = frame.collect().set_sorted("receipt_time").lazy()
+    mid = pl.col("mid")
+    for name in ("sum", "mean", "std", "min", "max"):
+        over = getattr(mid, f"rolling_{name}_by")
+        begin = perf_counter()
+        done = frame.select(over("receipt_time", "1s")).collect()
+        print(name, perf_counter() - begin, done["mid"].tail(1).item())
+
+
+if __name__ == "__main__":
+    what, catalog, out = sys.argv[1:]
+    if what == "ROLLING":
+        rolling(catalog, out)
+    else:
+        begin = perf_counter()
+        feature_set(catalog, out)
+        print("set", perf_counter() - begin, 0.0)

@@ -1,0 +1,152 @@
+"""One Parquet file of a feature set, written as its rows come."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Final, NamedTuple, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from featurizer.graph import MISSING
+from featurizer.labels import LabelledRows
+
+__all__ = ["META", "Layout", "PartWriter", "part_of"]
+
+Array: TypeAlias = NDArray[Any]
+
+META: Final = b"lightcone.features"
+"""Key of the names of the features among a file's metadata."""
+ROW_GROUP: Final = 65_536
+
+
+class Layout(NamedTuple):
+    """The columns of a feature set's files.
+
+    Attributes:
+        names: All columns of a row.
+        kept: Those that are stored.
+        instruments: Ids that the rows' instrument index stands for.
+    """
+
+    names: tuple[str, ...]
+    kept: tuple[str, ...]
+    instruments: tuple[str, ...]
+
+    def schema(self) -> Any:
+        """Return the Arrow schema."""
+        import pyarrow as pa
+
+        stamp = pa.timestamp("ns", "UTC")
+        fields = [(name, stamp) for name in ("emitted_at", "visible_at", "event_time")]
+        fields += [("instrument", pa.string())]
+        fields += [(name, pa.float64()) for name in self.kept]
+        fields += [("label", pa.float64()), ("label_visible_at", stamp)]
+        return pa.schema(fields, metadata={META: json.dumps(self.kept).encode()})
+
+    def table(self, part: LabelledRows) -> Any:
+        """Return labelled rows as an Arrow table: a missing instant or label is null."""
+        import pyarrow as pa
+
+        rows = part.rows
+        named = pa.array(self.instruments, pa.string())
+        index = pa.array(rows.instrument.astype(np.int32))
+        columns = [_stamps(rows.emitted_at), _stamps(rows.visible_at), _stamps(rows.event_time)]
+        columns.append(pa.DictionaryArray.from_arrays(index, named).cast(pa.string()))
+        for name in self.kept:
+            values = rows.values[:, self.names.index(name)]
+            columns.append(pa.array(np.ascontiguousarray(values)))
+        columns.append(pa.array(part.label, mask=np.isnan(part.label)))
+        columns.append(_stamps(part.label_visible_at))
+        return pa.Table.from_arrays(columns, schema=self.schema())
+
+
+class PartWriter:
+    """Writes rows to a file in row groups of a fixed size.
+
+    The bytes depend on the rows alone, not on the portions in which they come.
+
+    Args:
+        path: The file.
+        layout: Its columns.
+
+    Attributes:
+        rows: Rows taken so far.
+        labelled: Those of them that have a label.
+    """
+
+    def __init__(self, path: Path, layout: Layout) -> None:
+        import pyarrow.parquet as pq
+
+        schema = layout.schema()
+        stamps = [name for name in schema.names if schema.field(name).type == schema.field(0).type]
+        self._writer = pq.ParquetWriter(
+            path,
+            schema,
+            compression="lz4",
+            use_dictionary=["instrument"],
+            column_encoding=dict.fromkeys(stamps, "DELTA_BINARY_PACKED"),
+        )
+        self._layout = layout
+        self._held: list[LabelledRows] = []
+        self._held_rows = 0
+        self.rows = 0
+        self.labelled = 0
+
+    def write(self, part: LabelledRows) -> None:
+        """Take rows that come after all taken before."""
+        count = len(part.label)
+        self.rows += count
+        self.labelled += count - int(np.isnan(part.label).sum())
+        self._held.append(part)
+        self._held_rows += count
+        if self._held_rows >= ROW_GROUP:
+            self._flush(self._held_rows // ROW_GROUP * ROW_GROUP)
+
+    def close(self) -> None:
+        """Write what is held, and the end of the file."""
+        if self._held_rows:
+            self._flush(self._held_rows)
+        self._writer.close()
+
+    def abandon(self) -> None:
+        """Close a file that nobody will read."""
+        with contextlib.suppress(Exception):
+            self._writer.close()
+
+    def _flush(self, count: int) -> None:
+        whole = _concatenated(self._held)
+        table = self._layout.table(part_of(whole, 0, count))
+        self._writer.write_table(table, row_group_size=ROW_GROUP)
+        rest = part_of(whole, count, self._held_rows)
+        self._held = [rest] if len(rest.label) else []
+        self._held_rows -= count
+
+
+def part_of(labelled: LabelledRows, begin: int, end: int) -> LabelledRows:
+    """Return the rows [begin, end), as views."""
+    rows = type(labelled.rows)(*(column[begin:end] for column in labelled.rows))
+    return LabelledRows(rows, labelled.label[begin:end], labelled.label_visible_at[begin:end])
+
+
+def _concatenated(parts: Sequence[LabelledRows]) -> LabelledRows:
+    if len(parts) == 1:
+        return parts[0]
+    rows = [np.concatenate(columns) for columns in zip(*(p.rows for p in parts), strict=True)]
+    label = np.concatenate([part.label for part in parts])
+    known_at = np.concatenate([part.label_visible_at for part in parts])
+    return LabelledRows(type(parts[0].rows)(*rows), label, known_at)
+
+
+def _stamps(column: Array) -> Any:
+    import pyarrow as pa
+
+    missing = column == MISSING
+    return pa.array(
+        column.view("datetime64[ns]"),
+        pa.timestamp("ns", "UTC"),
+        mask=missing if missing.any() else None,
+    )

@@ -1,0 +1,166 @@
+"""The shortest way through the graph for one record: what a live feed pushes.
+
+It calls the same definitions and operators with batches of one, and differs from the way for many
+in one thing: what is known beforehand of a single record is worked out beforehand.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from featurizer.emission import EMPTY
+from featurizer.feature import Batch
+from featurizer.graph_chunk import NO_VALUES, frozen
+from featurizer.graph_plan import Plan, wrong_length
+from featurizer.market import Records
+
+__all__ = ["LivePath", "one"]
+
+Array: TypeAlias = NDArray[Any]
+
+
+def one(value: float) -> Array:
+    """Return a read-only array of one value: `int64` or `float64`, as the value is."""
+    array = np.array((value,))
+    array.flags.writeable = False
+    return array
+
+
+def _ints(*values: int) -> Array:
+    array = np.array(values, np.int64)
+    array.flags.writeable = False
+    return array
+
+
+_READS = (_ints(0), _ints(1))
+_PICKS = (_ints(-1, 0), _ints(0, 0))
+"""By whether the row includes the update."""
+_NO_PICKS = _ints(-1, -1)
+_LAST = _ints(0)
+
+
+class _Source(NamedTuple):
+    """An input of a node, for a record of one stream."""
+
+    column: str
+    """Its column, or nothing where it is a node."""
+    node: Plan | None
+    new: bool
+    """Whether the record updates it."""
+    carried: int
+    """Its place among the values carried from push to push, -1 where it is not."""
+
+
+class _Step(NamedTuple):
+    """What a node does about a record of one stream."""
+
+    plan: Plan
+    push: Callable[[Any, Batch], Any]
+    updates: bool
+    direct: tuple[str, ...] | None
+    """Its inputs' columns, where all are columns of this record."""
+    sources: tuple[_Source, ...]
+    outputs: tuple[int, ...]
+    wanted: bool
+
+
+class LivePath:
+    """The steps of a graph for a single record, by the stream that it is of.
+
+    Args:
+        plans: The nodes at work, each after those that it reads.
+        streams: How many streams there are.
+    """
+
+    def __init__(self, plans: Sequence[Plan], streams: int) -> None:
+        self._steps = [
+            [step for step in (_step(plan, plans, place) for plan in plans) if step is not None]
+            for place in range(streams)
+        ]
+        self._columns = [
+            sorted(
+                {source.column for step in steps for source in step.sources if source.new} - {""}
+            )
+            for steps in self._steps
+        ]
+
+    def push(self, place: int, records: Records, row_at: Array, included: int, row: Array) -> None:
+        """Work out what one record changes, and one row if there is one.
+
+        Args:
+            place: The record's stream.
+            records: The record.
+            row_at: Instant of the row. Shape (1,), or (0,) where there is none.
+            included: Whether the row includes the record.
+            row: Takes the row's values. Shape (features,), or (0,).
+        """
+        reading = len(row_at)
+        times = frozen(records.receipt_time)
+        columns = {name: _column(records, name) for name in self._columns[place]}
+        for plan, push, updates, direct, sources, outputs, wanted in self._steps[place]:
+            reads = reading if outputs else 0
+            if direct is not None:
+                values = tuple([columns[name] for name in direct])
+            else:
+                values = tuple([_value(source, plan, columns, updates) for source in sources])
+            if updates:
+                if reads:
+                    batch = Batch(times, values, row_at, _READS[included], _PICKS[included], wanted)
+                else:
+                    batch = Batch(times, values, EMPTY, EMPTY, _LAST, wanted)
+            elif reads:
+                batch = Batch(EMPTY, values, row_at, _READS[0], _NO_PICKS, wanted)
+            else:  # an as-of input alone: it is carried
+                continue
+            found, after = push(plan.state, batch)
+            if len(found) != reads or (wanted and len(after) != updates):
+                raise wrong_length(plan.node, reads, int(updates), found, after)
+            if reads:
+                value = found[0]
+                for output in outputs:
+                    row[output] = value
+            if wanted and updates:
+                plan.updates = frozen(np.ascontiguousarray(after, np.float64))
+
+
+def _value(source: _Source, plan: Plan, columns: dict[str, Array], updates: bool) -> Array:
+    """Return one input's column of the batch."""
+    name, node, new, carried = source
+    if not new:
+        return one(plan.before[carried]) if updates else NO_VALUES
+    value = node.updates if node is not None else columns[name]
+    if carried >= 0:
+        plan.before[carried] = float(value[0])
+    return value if updates else NO_VALUES
+
+
+def _column(records: Records, name: str) -> Array:
+    column = records.columns[name]
+    if column.dtype != np.float64:
+        column = column.astype(np.float64)
+    return frozen(column)
+
+
+def _step(plan: Plan, plans: Sequence[Plan], place: int) -> _Step | None:
+    updates = place in plan.track
+    sources = []
+    for i, (where, name, own) in enumerate(plan.inputs):
+        carried = -1 if own == plan.track else i
+        node = None if name else plans[where]
+        sources.append(_Source(name, node, place in own, carried))
+    if not updates and not plan.node.outputs and not any(source.new for source in sources):
+        return None
+    plain = updates and all(s.column and s.new and s.carried < 0 for s in sources)
+    return _Step(
+        plan,
+        plan.node.definition.push,
+        updates,
+        tuple(source.column for source in sources) if plain else None,
+        tuple(sources),
+        tuple(plan.node.outputs),
+        plan.node.wanted,
+    )

@@ -1,0 +1,251 @@
+"""What each feature row should have foretold, and when that was known."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from featurizer.config import FeaturizerConfig, LabelKind
+from featurizer.emission import Emission
+from featurizer.graph import MISSING, FeatureGraph, FeatureRows
+from featurizer.market import Kind, Records, StreamKey
+
+if TYPE_CHECKING:
+    from featurizer.catalog import Catalog
+
+__all__ = ["LabelledRows", "label_change", "labelled_rows"]
+
+Array: TypeAlias = NDArray[Any]
+
+_OPEN: Final = -MISSING - 1
+
+
+def label_change(kind: LabelKind, before: Array, after: Array) -> Array:
+    """Return how far values have moved.
+
+    Args:
+        kind: `difference`, `log_return` (NaN unless both values are positive), `sign` of the
+            difference, or `level`: the value after.
+        before: Values at the rows' instants. Shape (n,).
+        after: Values one lookahead later. Shape (n,).
+
+    Returns:
+        Shape (n,). NaN where a value is NaN.
+
+    Example:
+        >>> label_change("sign", np.array([1.0, 2.0]), np.array([0.5, 2.0])).tolist()
+        [-1.0, 0.0]
+    """
+    if kind == "difference":
+        return after - before
+    if kind == "sign":
+        return np.sign(after - before)
+    if kind == "level":
+        return np.where(np.isnan(before), np.nan, after)
+    known = (before > 0.0) & (after > 0.0)
+    ratio = np.divide(after, before, out=np.full(len(before), np.nan), where=known)
+    return np.log(ratio)
+
+
+class LabelledRows(NamedTuple):
+    """Feature rows and their labels.
+
+    Attributes:
+        rows: In order of emission.
+        label: NaN where there is none. Shape (n,).
+        label_visible_at: `MISSING` where there is no label. Shape (n,), ns.
+    """
+
+    rows: FeatureRows
+    label: Array
+    label_visible_at: Array
+
+
+def labelled_rows(
+    catalog: Catalog,
+    config: FeaturizerConfig,
+    instruments: Sequence[str],
+    start: int,
+    until: int,
+    *,
+    progress: Callable[[int], None] | None = None,
+    rows_until: int | None = None,
+) -> Iterator[LabelledRows]:
+    """Yield the rows of [start, until) once their labels are known, window by window.
+
+    Memory holds a window and the rows of one lookahead, however long the range.
+
+    Args:
+        catalog: Where the market records are.
+        config: The features, when a row is emitted, and the label.
+        instruments: Ids of the instruments, the features' default first.
+        start: First instant.
+        until: First instant after it: a label whose lookahead ends there or later is missing.
+        progress: Told after each window how far in time the work has come.
+        rows_until: Yield no row from this instant on, and stop when all before it are labelled.
+
+    Raises:
+        FeatureError: If the features cannot be made from these instruments.
+        CatalogError: If the catalog has not what they read.
+    """
+    graph = FeatureGraph(config, instruments, start=start, kinds=catalog.kinds)
+    joiner = _Joiner(config, instruments, start, catalog.kinds, graph.names)
+    last = until if rows_until is None else rows_until
+    for window in catalog.windows(graph.requests, start, until):
+        rows = graph.push(window.ours, window.until)
+        if len(rows.emitted_at) and rows.emitted_at[-1] >= last:
+            count = int(rows.emitted_at.searchsorted(last, "left"))
+            rows = FeatureRows(*(column[:count] for column in rows))
+        yield joiner.push(rows, window.ours, window.until)
+        if progress is not None:
+            progress(min(window.until, last))
+        if window.until >= last and not joiner.waiting:
+            return
+    yield joiner.finish()
+
+
+class _Joiner:
+    """Holds rows until each has its label, and lets them go in their order."""
+
+    def __init__(
+        self,
+        config: FeaturizerConfig,
+        instruments: Sequence[str],
+        start: int,
+        kinds: Mapping[str, Kind],
+        names: Sequence[str],
+    ) -> None:
+        self.kind = config.label
+        self.column = 0
+        self.labellers: list[tuple[int | None, _Labeller]] = []
+        if config.label_feature is not None:
+            self.column = names.index(config.label_feature)
+            each: Sequence[str | None] = instruments if config.per_instrument else [None]
+            for place, instrument in enumerate(each):
+                labeller = _Labeller(config, instruments, start, kinds, instrument)
+                self.labellers.append((None if instrument is None else place, labeller))
+        self.held = LabelledRows(_no_rows(len(names)), np.empty(0), np.empty(0, np.int64))
+
+    @property
+    def waiting(self) -> int:
+        """How many rows are held."""
+        return len(self.held.label)
+
+    def push(
+        self, rows: FeatureRows, records: Mapping[StreamKey, Records], until: int
+    ) -> LabelledRows:
+        """Take rows and the records up to *until*; return the rows that are labelled by now."""
+        count = len(rows.emitted_at)
+        if not self.labellers:
+            return LabelledRows(rows, np.full(count, np.nan), np.full(count, MISSING))
+        new = LabelledRows(rows, np.full(count, np.nan), np.full(count, _OPEN))
+        held = _joined(self.held, new) if self.waiting else new
+        for place, labeller in self.labellers:
+            waits, fresh = held.label_visible_at == _OPEN, rows.emitted_at
+            if place is not None:
+                waits &= held.rows.instrument == place
+                fresh = fresh[rows.instrument == place]
+            after, known_at = labeller.push(fresh, records, until)
+            done = np.flatnonzero(waits)[: len(after)]
+            held.label_visible_at[done] = known_at
+            before = held.rows.values[done, self.column]
+            held.label[done] = label_change(self.kind, before, after)
+        still_open = np.flatnonzero(held.label_visible_at == _OPEN)
+        ready = int(still_open[0]) if len(still_open) else len(held.label)
+        self.held = _part(held, np.s_[ready:], copy=True)
+        return _closed(_part(held, np.s_[:ready]))
+
+    def finish(self) -> LabelledRows:
+        """Return what is still held: without a label unless it had one already."""
+        held, self.held = self.held, _part(self.held, np.s_[:0])
+        held.label_visible_at[held.label_visible_at == _OPEN] = MISSING
+        held.label[held.label_visible_at == MISSING] = np.nan
+        return _closed(held)
+
+
+class _Labeller:
+    """A second graph of the label feature alone, read one lookahead after each row."""
+
+    def __init__(
+        self,
+        config: FeaturizerConfig,
+        instruments: Sequence[str],
+        start: int,
+        kinds: Mapping[str, Kind],
+        instrument: str | None,
+    ) -> None:
+        assert config.label_lookahead is not None, "the config refuses a label without it"
+        self.lookahead_ns = config.label_lookahead
+        self.graph = FeatureGraph(
+            config,
+            instruments,
+            Emission.scheduled(),
+            start,
+            kinds=kinds,
+            outputs=[str(config.label_feature)],
+            instrument=instrument or instruments[0],
+        )
+        self.streams = [request.key for request in self.graph.requests]
+        self.horizons = np.empty(0, np.int64)
+        self.values = np.empty(0)
+
+    def push(
+        self, emitted_at: Array, records: Mapping[StreamKey, Records], until: int
+    ) -> tuple[Array, Array]:
+        """Take the instants of new rows, and records.
+
+        Returns:
+            Of the oldest rows that waited, those that are closed by now: the value at the horizon,
+            and when that was known.
+        """
+        horizons = emitted_at + self.lookahead_ns
+        self.graph.schedule(horizons)
+        self.values = np.concatenate([self.values, self.graph.push(records, until).values[:, 0]])
+        self.horizons = np.concatenate([self.horizons, horizons])
+        closed = np.full(len(self.horizons), _OPEN)
+        for stream in self.streams:
+            found = records.get(stream)
+            if found is not None and len(found):
+                received = found.receipt_time
+                first = received.searchsorted(self.horizons, "left")
+                reached = int(first.searchsorted(len(received), "left"))
+                np.minimum(closed[:reached], received[first[:reached]], out=closed[:reached])
+        # horizons are in order, so those closed by this window are the first of them
+        done = int(np.count_nonzero(closed != _OPEN))
+        values, known_at = self.values[:done], closed[:done]
+        self.values, self.horizons = self.values[done:], self.horizons[done:]
+        return values, known_at
+
+
+def _closed(labelled: LabelledRows) -> LabelledRows:
+    """A label that is NaN was never known."""
+    labelled.label_visible_at[np.isnan(labelled.label)] = MISSING
+    return labelled
+
+
+def _no_rows(features: int) -> FeatureRows:
+    stamps = np.empty(0, np.int64)
+    return FeatureRows(stamps, stamps, stamps, stamps, stamps, np.empty((0, features)))
+
+
+def _joined(first: LabelledRows, second: LabelledRows) -> LabelledRows:
+    rows = FeatureRows(
+        *(np.concatenate(pair) for pair in zip(first.rows, second.rows, strict=True))
+    )
+    return LabelledRows(
+        rows,
+        np.concatenate([first.label, second.label]),
+        np.concatenate([first.label_visible_at, second.label_visible_at]),
+    )
+
+
+def _part(labelled: LabelledRows, which: Any, *, copy: bool = False) -> LabelledRows:
+    # a copy of the few that stay lets go of the many that leave
+    def cut(column: Array) -> Array:
+        return column[which].copy() if copy else column[which]
+
+    rows = FeatureRows(*(cut(column) for column in labelled.rows))
+    return LabelledRows(rows, cut(labelled.label), cut(labelled.label_visible_at))

@@ -1,0 +1,58 @@
+"""How a defect is planted: one method of the running product is changed from outside.
+
+A plant is a function of pytest's `monkeypatch`. The product has no copy and no switch for it, and
+it is gone when the test is over.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from featurizer.graph import FeatureGraph
+from inference.loop import InferenceLoop
+from inference.schedule import LoopOutput
+
+Patch = pytest.MonkeyPatch
+
+
+def frozen(column: Any) -> Any:
+    column = np.ascontiguousarray(column)
+    column.flags.writeable = False
+    return column
+
+
+def wrap(patch: Patch, owner: type, name: str, make: Any) -> None:
+    patch.setattr(owner, name, make(getattr(owner, name)))
+
+
+def after_graph(patch: Patch, change: Any) -> None:
+    def make(real: Any) -> Any:
+        return lambda self, records, until: change(real(self, records, until))
+
+    wrap(patch, FeatureGraph, "push", make)
+
+
+def after_loop(patch: Patch, change: Any) -> None:
+    def make(real: Any) -> Any:
+        def push(self: InferenceLoop, *args: Any) -> LoopOutput:
+            made = real(self, *args)
+            return made._replace(outcomes=change(made.outcomes))
+
+        return push
+
+    wrap(patch, InferenceLoop, "push", make)
+
+
+def after_push(patch: Patch, change: Any) -> None:
+    def make(real: Any) -> Any:
+        def push(self: InferenceLoop, *args: Any) -> LoopOutput:
+            made = real(self, *args)
+            change(self)
+            return made
+
+        return push
+
+    wrap(patch, InferenceLoop, "push", make)
