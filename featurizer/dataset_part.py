@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Final, NamedTuple, TypeAlias
 
@@ -65,7 +66,7 @@ class Layout(NamedTuple):
 
 
 class PartWriter:
-    """Writes rows to a file in row groups of a fixed size.
+    """Writes rows to a file in row groups of a fixed size, in a thread of its own.
 
     The bytes depend on the rows alone, not on the portions in which they come.
 
@@ -91,6 +92,8 @@ class PartWriter:
             column_encoding=dict.fromkeys(stamps, "DELTA_BINARY_PACKED"),
         )
         self._layout = layout
+        self._thread = ThreadPoolExecutor(1)
+        self._writing: Future[None] | None = None
         self._held: list[LabelledRows] = []
         self._held_rows = 0
         self.rows = 0
@@ -110,20 +113,34 @@ class PartWriter:
         """Write what is held, and the end of the file."""
         if self._held_rows:
             self._flush(self._held_rows)
+        self._wait()
+        self._thread.shutdown()
         self._writer.close()
 
     def abandon(self) -> None:
         """Close a file that nobody will read."""
+        self._thread.shutdown()
         with contextlib.suppress(Exception):
             self._writer.close()
 
+    def _wait(self) -> None:
+        """Wait for what is being written; raise what went wrong."""
+        if self._writing is not None:
+            self._writing.result()
+            self._writing = None
+
     def _flush(self, count: int) -> None:
-        whole = _concatenated(self._held)
-        table = self._layout.table(part_of(whole, 0, count))
+        self._wait()  # one row group is being written while the next is gathered, never more
+        parts, rest = self._held, self._held_rows - count
+        last = parts[-1]
+        cut = len(last.label) - rest
+        self._held = [part_of(last, cut, len(last.label))] if rest else []
+        self._held_rows = rest
+        self._writing = self._thread.submit(self._write, [*parts[:-1], part_of(last, 0, cut)])
+
+    def _write(self, parts: Sequence[LabelledRows]) -> None:
+        table = self._layout.table(_concatenated(parts))
         self._writer.write_table(table, row_group_size=ROW_GROUP)
-        rest = part_of(whole, count, self._held_rows)
-        self._held = [rest] if len(rest.label) else []
-        self._held_rows -= count
 
 
 def part_of(labelled: LabelledRows, begin: int, end: int) -> LabelledRows:

@@ -324,9 +324,12 @@ def test_features_of_a_scenario_that_has_none(refused):
     assert "`featurizer` must be given" in refused("featurize", scenario())
 
 
-def test_features_are_not_written_over_a_folder(refused):
+def test_features_are_not_written_over_something_else(refused):
     text = refused("featurize", scenario(featurizer=MIDS), "--out", "good")
-    assert "`--out` must be a file: good is a folder" in text
+    assert "good holds other files (instruments.yaml, quotes)" in text
+    Path("taken.parquet").mkdir()
+    text = refused("featurize", scenario(featurizer=MIDS), "--out", "taken.parquet")
+    assert "`--out` must be a file: taken.parquet is a folder" in text
 
 
 def test_a_training_that_is_not_described(refused):

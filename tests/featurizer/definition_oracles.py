@@ -8,8 +8,9 @@ aggressor), and for A depth (t, sequence, side, price, quantity, is_snapshot).
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, get_args
 
+from featurizer.definitions.rolling import Statistic
 from tests.featurizer import oracle_records, oracle_series
 from tests.featurizer.oracle_records import World
 
@@ -74,6 +75,13 @@ ORACLES: dict[str, list[tuple[dict[str, Any], Callable[[World, int], float]]]] =
                 lambda b, bq, a, aq: a * (bq / (bq + aq)) + b * (aq / (bq + aq))
             ),
         )
+    ],
+    "rolling.Rolling": [
+        (
+            {"window": "9ms", "statistic": statistic, "quantile": 0.3},
+            lambda w, now, statistic=statistic: oracle_series.rolling(w, now, statistic),
+        )
+        for statistic in get_args(Statistic)
     ],
     "spread.AbsoluteSpread": [({}, oracle_records.of_last_quote(lambda b, bq, a, aq: a - b))],
     "spread.EffectiveSpread": [({}, oracle_records.effective_spread)],

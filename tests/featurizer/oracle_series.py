@@ -140,3 +140,41 @@ def correlation(world: World, now: int) -> float:
         return NAN
     xx, yy, xy = sums_of_products(pairs)
     return xy / math.sqrt(xx * yy)
+
+
+# -- statistics of a window ------------------------------------------------------------------------
+
+
+def rolling(world: World, now: int, statistic: str, window: int = 9 * MS) -> float:
+    known = [(t, x) for t, x in mids(world["quotes A"]) if t <= now]
+    if not known or known[0][0] > now - window:
+        return NAN
+    values = [x for t, x in known if t > now - window]
+    if statistic == "sum":
+        return math.fsum(values)
+    if statistic == "count":
+        return float(len(values))
+    if not values:
+        return NAN
+    mean = math.fsum(values) / len(values)
+    variance = math.fsum((x - mean) ** 2 for x in values) / len(values)
+    if statistic == "z_score":
+        return (values[-1] - mean) / math.sqrt(variance) if variance else 0.0
+    ranked = sorted(values)
+    return {
+        "mean": mean,
+        "variance": variance,
+        "std": math.sqrt(variance),
+        "min": ranked[0],
+        "max": ranked[-1],
+        "median": (ranked[(len(ranked) - 1) // 2] + ranked[len(ranked) // 2]) / 2,
+        "quantile": between(ranked, 0.3 * (len(ranked) - 1)),
+        "first": values[0],
+        "last": values[-1],
+    }[statistic]
+
+
+def between(ranked: list[float], at: float) -> float:
+    low = math.floor(at)
+    high = min(low + 1, len(ranked) - 1)
+    return ranked[low] * (1 - (at - low)) + ranked[high] * (at - low)

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from collections import deque
-from typing import Any, ClassVar
+from typing import Any, ClassVar, get_args
 
 import numpy as np
 import pytest
@@ -10,6 +10,7 @@ from clock.errors import InputError
 from featurizer.checks import PROMISES, check_feature
 from featurizer.definitions.lookup import all_definitions
 from featurizer.definitions.price import MidPrice
+from featurizer.definitions.rolling import Statistic
 from featurizer.errors import BrokenPromiseError
 from featurizer.feature import Batch, FeatureDefinition, Market, Output, Pointwise, Stepwise
 
@@ -36,6 +37,7 @@ PARAMS: dict[str, dict[str, Any]] = {
     "flow.VwapDeviation": {"window": "700ms"},
     "price.LogReturn": {"window": "500ms"},
     "price.MicroPrice": {"tick_size": 0.01, "adjustments": _TABLE},
+    "rolling.Rolling": {"window": "700ms", "statistic": "z_score"},
     "smoothing.Ema": {"half_life": "100ms"},
     "smoothing.Lag": {"lag": "300ms"},
     "technical.Atr": {"every": "10ms"},
@@ -51,6 +53,13 @@ PARAMS: dict[str, dict[str, Any]] = {
 @pytest.mark.parametrize("name", sorted(all_definitions()))
 def test_every_definition_of_ours_keeps_every_promise(name: str) -> None:
     check_feature(all_definitions()[name], PARAMS.get(name, {}))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("statistic", get_args(Statistic))
+def test_every_rolling_statistic_keeps_every_promise(statistic: str) -> None:
+    params = {"window": "700ms", "statistic": statistic, "quantile": 0.9}
+    check_feature(all_definitions()["rolling.Rolling"], params)
 
 
 @pytest.mark.slow

@@ -74,6 +74,7 @@ NEAREST: dict[str, tuple[str, dict[str, Any]]] = {
     "price.MicroPrice": ("price.WeightedMid", {}),
     "price.MidPrice": ("price.WeightedMid", {}),
     "price.WeightedMid": ("price.MidPrice", {}),
+    "rolling.Rolling": ("smoothing.Ema", {"half_life": "9ms"}),
     "smoothing.Ema": ("smoothing.Lag", {"lag": "9ms"}),
     "smoothing.Lag": ("price.MidPrice", {}),
     "spread.AbsoluteSpread": ("spread.RelativeSpread", {}),

@@ -9,81 +9,19 @@ import numpy as np
 import pytest
 
 from featurizer.definitions.lookup import all_definitions
-from tests.featurizer.definition_worlds import depth_records, fixed, read
-from tests.featurizer.feature_markets import MS, A, B, Market, market, quotes, records
-
-NAN = math.nan
-LOG = math.log
-
-# five quotes and five trades; spreads 1, 1, 2, 2, 1
-TIMES = [0, 10, 20, 20, 50]
-MIDS = [100.0, 101.0, 99.0, 100.0, 102.0]
-HALVES = [0.5, 0.5, 1.0, 1.0, 0.5]
-SIZES = {"bid_quantity": [1.0, 3.0, 1.0, 2.0, 5.0], "ask_quantity": [1.0, 1.0, 3.0, 2.0, 0.0]}
-DAY = [0, 10, 20, 29, 30, 50, 70]
-
-# ten trades, for bars that restart every 10 ms
-TRADE_TIMES = [0, 5, 10, 12, 14, 16, 18, 20, 24, 31]
-QUANTITIES = [1.0, 2.0, 1.0, 1.0, 2.0, 1.0, 3.0, 2.0, 2.0, 1.0]
-CLOSES = [5, 10, 12, 14, 15, 16, 20, 24, 31]
-
-# a mid that moves each 10 ms, and within one bar up to 107 and back; and another instrument's
-STEPS = [(0, 100), (10, 101), (20, 103), (22, 107), (25, 103), (30, 102), (40, 102), (50, 105)]
-STEPS += [(60, 104), (70, 106)]
-OTHER = [(0, 50), (10, 50), (20, 51), (30, 52), (40, 52), (50, 50), (60, 51), (70, 50)]
-BARS = [20, 30, 40, 50, 60, 70, 80]
-
-# (t, sequence, side, price, quantity, is_snapshot): a snapshot that comes after a later difference
-DEPTH: list[tuple[Any, ...]] = [
-    (10, 5, 1, 99.0, 7.0, 0),
-    (12, 8, 1, 98.0, 4.0, 0),
-    (12, 8, -1, 101.0, 0.0, 0),
-    (20, 6, 1, 97.0, 3.0, 1),
-    (20, 6, 1, 98.0, 2.0, 1),
-    (20, 6, 1, 99.0, 1.0, 1),
-    (20, 6, -1, 101.0, 1.0, 1),
-    (20, 6, -1, 102.0, 2.0, 1),
-    (20, 6, -1, 103.0, 4.0, 1),
-    (30, 9, 1, 100.0, 5.0, 0),
-    (30, 9, -1, 102.0, 6.0, 0),
-    (40, 10, 1, 100.0, 0.0, 0),
-    (40, 10, -1, 101.0, 2.0, 0),
-    (50, 11, -1, 99.0, 1.0, 0),
-    (60, 12, -1, 99.0, 0.0, 0),
-]
-READS = [10, 15, 20, 30, 40, 50, 60]
-
-
-def ms(times: Any) -> list[int]:
-    return [t * MS for t in times]
-
-
-def day() -> Market:
-    quoted = quotes(ms(TIMES), MIDS, **SIZES)
-    for name, sign in (("bid_price", -1.0), ("ask_price", 1.0)):
-        quoted.columns[name] = fixed([m + sign * h for m, h in zip(MIDS, HALVES, strict=True)])
-    traded = records(
-        A,
-        "trades",
-        ms(TIMES),
-        price=[100.5, 100.5, 99.5, 100.5, 101.5],
-        quantity=[1.0, 1.0, 2.0, 2.0, 3.0],
-        aggressor=[1, -1, 1, 1, -1],
-    )
-    return market(quoted, traded)
-
-
-def stream_of(name: str) -> Market:
-    if name == "day":
-        return day()
-    if name == "trades":
-        prices = [float(p) for p in range(10, 20)]
-        return market(records(A, "trades", ms(TRADE_TIMES), price=prices, quantity=QUANTITIES))
-    if name == "depth":
-        return market(depth_records([(row[0] * MS, *row[1:]) for row in DEPTH]))
-    pairs = [(STEPS, A), (OTHER, B)]
-    return market(*[quotes(ms(t for t, _ in s), [float(x) for _, x in s], who) for s, who in pairs])
-
+from tests.featurizer.definition_worlds import read
+from tests.featurizer.feature_markets import MS, A, B, market, records
+from tests.featurizer.hand_markets import (
+    BARS,
+    CLOSES,
+    DAY,
+    LOG,
+    NAN,
+    READS,
+    day,
+    ms,
+    stream_of,
+)
 
 RX40, RX60, RX70, RX80 = LOG(102 / 103), LOG(105 / 102), LOG(104 / 105), LOG(106 / 104)
 RX30, RY30, RY40 = LOG(103 / 101), LOG(51 / 50), LOG(52 / 51)
@@ -97,6 +35,13 @@ TABLE = [[-0.4, -0.1, 0.1, 0.4], [-1.0, -0.2, 0.2, 1.0]]
 TEN = {"window": "20ms", "every": "10ms"}
 
 CASES: dict[str, tuple[str, dict[str, Any], list[int], list[float]]] = {
+    # 101, 99 and 100 of 10 and 20; then 99 and 100 of 20; then 102; then nothing
+    "rolling.Rolling": (
+        "day",
+        {"window": "20ms", "statistic": "median"},
+        DAY,
+        [NAN, NAN, 100, 100, 99.5, 102, NAN],
+    ),
     # (bid · ask quantity + ask · bid quantity) / both: at 10, (100.5 + 3 · 101.5) / 4
     "price.WeightedMid": ("day", {}, DAY, [100, 101.25, 100, 100, 100, 102.5, 102.5]),
     # shares of the bid 0.5, 0.75, 0.5 (two ticks wide), 1
@@ -320,3 +265,27 @@ def test_a_bar_is_visible_at_its_close_without_waiting_for_a_trade_and_not_befor
 def test_a_record_at_the_close_belongs_to_the_next_bar() -> None:
     stream = market(records(A, "trades", ms([0, 10, 20]), price=[1.0, 2.0, 3.0]))
     assert read("bars.TimeBar", {"every": "10ms"}, stream, ms([20, 30])) == [2.0, 3.0]
+
+
+@pytest.mark.parametrize(
+    ("statistic", "expected"),
+    [
+        ("sum", [300, 199, 102, 0]),
+        ("mean", [100, 99.5, 102, NAN]),
+        ("variance", [2 / 3, 0.25, 0, NAN]),
+        ("std", [math.sqrt(2 / 3), 0.5, 0, NAN]),
+        ("z_score", [0, 1, 0, NAN]),
+        ("min", [99, 99, 102, NAN]),
+        ("max", [101, 100, 102, NAN]),
+        ("quantile", [99.5, 99.25, 102, NAN]),
+        ("first", [101, 99, 102, NAN]),
+        ("last", [100, 100, 102, NAN]),
+        ("count", [3, 2, 1, 0]),
+    ],
+)
+def test_a_rolling_statistic_has_the_values_worked_out_by_hand(
+    statistic: str, expected: list[float]
+) -> None:
+    params = {"window": "20ms", "statistic": statistic, "quantile": 0.25}
+    values = read("rolling.Rolling", params, day(), ms([20, 30, 50, 70]))
+    np.testing.assert_allclose(values, expected, rtol=1e-13, atol=1e-15)
