@@ -5,7 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Discriminator,
+    Field,
+    Tag,
+    WithJsonSchema,
+    model_validator,
+)
 
 from clock.units import Duration, Instant
 from featurizer.config_seed import flat_params, from_seed
@@ -58,6 +66,12 @@ Sampling = Annotated[
     Discriminator(_kind_of_sampling),
 ]
 """When a row is emitted: `raw`, the grid's period, or the stream whose records emit it."""
+
+
+# a place is turned into its name before it is checked: here for the schema's sake
+_NameOrPlace = Annotated[
+    str, WithJsonSchema({"anyOf": [{"type": "string"}, {"type": "integer", "minimum": 0}]})
+]
 
 
 class FeatureConfig(BaseModel):
@@ -140,7 +154,7 @@ class FeaturizerConfig(BaseModel):
     label_feature_index: int | None = Field(None, exclude=True)
     label_lookahead: PositiveDuration | None = None
     label: LabelKind = "difference"
-    features_to_store: tuple[str, ...] | None = None
+    features_to_store: tuple[_NameOrPlace, ...] | None = None
     compute_latency: Duration = 0
     per_instrument: bool = False
     rows: int = Field(1, ge=1, le=1024)

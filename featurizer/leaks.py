@@ -149,7 +149,8 @@ def _overlaps(rows: FeatureLabelSet, splits: Iterable[Split]) -> list[Leak]:
                     f"split {number}",
                     int(wrong.sum()),
                     f"split {number} must not train on labels that look into its test: "
-                    f"{int(wrong.sum())} of {len(wrong)} of its training rows. Purge them (`featurizer.splits`).",
+                    f"{int(wrong.sum())} of its {len(wrong)} training rows. Purge them "
+                    "(`featurizer.splits`).",
                 )
             )
     return found

@@ -227,6 +227,44 @@ def test_features_are_written_with_their_instants(here, capsys):
     assert label[:50] == [mids[n + 2] - mids[n] for n in range(50)]
 
 
+def test_features_are_written_by_day_and_looked_over(here, capsys):
+    config = MIDS | {"label_feature": "mid", "label_lookahead": "20ms"}
+    assert code("featurize", write(featurizer=config), "--leaks") == 0
+    printed = capsys.readouterr()
+    assert "400 rows, 398 labelled" in printed.out
+    assert "Saved to runs/small-features, 1 file." in printed.err
+    assert "No sign of a leak" in printed.err
+    (part,) = (here / "runs" / "small-features").glob("date=2024-01-02/part-*.parquet")
+    assert len(pl.read_parquet(part)) == 400
+
+
+def test_a_feature_that_is_the_label_fails_the_look_for_leaks(here, capsys):
+    config = MIDS | {"label_feature": "mid", "label_lookahead": "20ms", "label": "level"}
+    cheat = {"feature_definition": "price.MidPrice", "name": "late", "params": {}}
+    config["feature_configs"] = [*MIDS["feature_configs"], cheat]
+    quotes = [Quote(n * 10, bid=90 + n // 9, ask=100 + n // 9) for n in range(400)]
+    make_catalog(here / "rising", {ALPHA: quotes})
+    Path("rising.yaml").write_text(
+        yaml.safe_dump(content("rising", [ALPHA], until=4000, featurizer=config))
+    )
+    assert code("featurize", "rising.yaml", "--leaks", "--json") == 1
+    told = json.loads(capsys.readouterr().out)
+    assert {(leak["kind"], leak["where"]) for leak in told["leaks"]} == {
+        ("correlation", "mid"),
+        ("correlation", "late"),
+    }
+
+
+def test_the_features_are_drawn(here, capsys):
+    lag = {"feature_definition": "smoothing.Lag", "params": {"feature": "mid", "lag": "1s"}}
+    config = MIDS | {"feature_configs": [*MIDS["feature_configs"], lag]}
+    assert code("featurize", write(featurizer=config), "--graph") == 0
+    assert "Lag  Lag (1s)\n└─ ↑ mid\n" in capsys.readouterr().out
+    assert code("featurize", write(featurizer=config), "--mermaid") == 0
+    assert capsys.readouterr().out.startswith("flowchart LR\n")
+    assert not (here / "runs").exists()
+
+
 @pytest.mark.slow
 def test_a_synthetic_market_is_made_and_described(here, capsys):
     assert code("data", "synth", "made", "--duration", "2s", "--json") == 0
@@ -252,7 +290,7 @@ def test_the_schema_accepts_our_scenarios(capsys, file):
     code("schema")
     schema = json.loads(capsys.readouterr().out)
     mapping = yaml.load(file.read_text(), _PlainLoader)
-    polling = mapping["inference_config"]["polling"]
+    polling = mapping.get("inference_config", {}).get("polling")
     if isinstance(polling, str):  # the next test's
         mapping["inference_config"]["polling"] = {"kind": polling}
     jsonschema.validate(mapping, schema)
