@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -41,6 +41,8 @@ class FeatureGraph:
         outputs: The features of a row, in its order; by default all of the config's, with the
             earlier rows that the config's `rows` asks for.
         instrument: Emit the rows of this instrument alone: it is then the features' default.
+        columnar: Keep the values of a feature together in memory, for those who store them by
+            column; otherwise those of a row, as models read them.
 
     Attributes:
         names: Names of a row's values, in their order.
@@ -64,7 +66,9 @@ class FeatureGraph:
         kinds: Mapping[str, Kind] = KINDS,
         outputs: Sequence[str] | None = None,
         instrument: str | None = None,
+        columnar: bool = False,
     ) -> None:
+        self._order: Literal["F", "C"] = "F" if columnar else "C"
         named = config.definitions()
         features = tuple(named if outputs is None else outputs)
         history = config.rows if outputs is None else 1
@@ -182,7 +186,7 @@ class FeatureGraph:
         self._check_order(times, until)
         due = self._clock.due(times, until)
         chunk = Chunk(found, times, due.instants, due.counts)
-        values = np.empty((len(due.instants), self._width))
+        values = np.empty((len(due.instants), self._width), order=self._order)
         if len(due.instants) or any(len(stream) for stream in times):
             with np.errstate(all="ignore"):
                 for plan in self._plans:

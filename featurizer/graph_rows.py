@@ -212,6 +212,9 @@ class _Ties:
         fresh = np.empty(len(emitted_at), np.bool_)
         fresh[0] = emitted_at[0] != self._emitted_at
         np.not_equal(emitted_at[1:], emitted_at[:-1], out=fresh[1:])
+        if fresh.all():
+            self._emitted_at, self._count = int(emitted_at[-1]), 1
+            return np.zeros(len(emitted_at), np.int64)
         places = np.arange(len(emitted_at))
         ties = places - np.maximum.accumulate(np.where(fresh, places, 0))
         if not fresh[0]:
@@ -223,11 +226,7 @@ class _Ties:
 
 def _running_max(values: Array, counts: Array, before: int) -> Array:
     """Return the largest of *before* and the first so many values, for each count in order."""
-    starts = np.zeros(len(counts), np.int64)
-    starts[1:] = counts[:-1]
-    fresh = counts > starts
-    largest = np.full(len(counts), before)
-    if fresh.any():
-        # the parts between two counts, empty ones left out, cover the values without a gap
-        largest[fresh] = np.maximum.reduceat(values[: counts[-1]], starts[fresh])
-    return np.maximum(np.maximum.accumulate(largest), before)
+    largest = np.empty(len(values) + 1, np.int64)
+    largest[0] = before
+    largest[1:] = values
+    return np.maximum.accumulate(largest)[counts]

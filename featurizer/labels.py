@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias
 
@@ -20,6 +21,8 @@ __all__ = ["LabelledRows", "label_change", "labelled_rows"]
 
 Array: TypeAlias = NDArray[Any]
 
+WINDOW_ROWS: Final = 32_768
+"""Records of the densest stream that are worked on at once."""
 _OPEN: Final = -MISSING - 1
 
 
@@ -91,20 +94,20 @@ def labelled_rows(
         FeatureError: If the features cannot be made from these instruments.
         CatalogError: If the catalog has not what they read.
     """
-    graph = FeatureGraph(config, instruments, start=start, kinds=catalog.kinds)
+    graph = FeatureGraph(config, instruments, start=start, kinds=catalog.kinds, columnar=True)
     joiner = _Joiner(config, instruments, start, catalog.kinds, graph.names)
     last = until if rows_until is None else rows_until
-    for window in catalog.windows(graph.requests, start, until):
+    for window in catalog.windows(graph.requests, start, until, rows=WINDOW_ROWS):
         rows = graph.push(window.ours, window.until)
         if len(rows.emitted_at) and rows.emitted_at[-1] >= last:
             count = int(rows.emitted_at.searchsorted(last, "left"))
             rows = FeatureRows(*(column[:count] for column in rows))
-        yield joiner.push(rows, window.ours, window.until)
+        yield from joiner.push(rows, window.ours, window.until)
         if progress is not None:
             progress(min(window.until, last))
         if window.until >= last and not joiner.waiting:
             return
-    yield joiner.finish()
+    yield from joiner.finish()
 
 
 class _Joiner:
@@ -127,43 +130,65 @@ class _Joiner:
             for place, instrument in enumerate(each):
                 labeller = _Labeller(config, instruments, start, kinds, instrument)
                 self.labellers.append((None if instrument is None else place, labeller))
-        self.held = LabelledRows(_no_rows(len(names)), np.empty(0), np.empty(0, np.int64))
+        # of the rows that wait: in the pieces in which they came, and what their labels need
+        self.rows: deque[FeatureRows] = deque()
+        self.instrument = self.known_at = np.empty(0, np.int64)
+        self.before = self.label = np.empty(0)
 
     @property
     def waiting(self) -> int:
         """How many rows are held."""
-        return len(self.held.label)
+        return len(self.label)
 
     def push(
         self, rows: FeatureRows, records: Mapping[StreamKey, Records], until: int
-    ) -> LabelledRows:
-        """Take rows and the records up to *until*; return the rows that are labelled by now."""
+    ) -> Iterator[LabelledRows]:
+        """Take rows and the records up to *until*; yield the rows that are labelled by now."""
         count = len(rows.emitted_at)
         if not self.labellers:
-            return LabelledRows(rows, np.full(count, np.nan), np.full(count, MISSING))
-        new = LabelledRows(rows, np.full(count, np.nan), np.full(count, _OPEN))
-        held = _joined(self.held, new) if self.waiting else new
+            yield LabelledRows(rows, np.full(count, np.nan), np.full(count, MISSING))
+            return
+        self.rows.append(rows)
+        self.instrument = np.concatenate([self.instrument, rows.instrument])
+        self.before = np.concatenate([self.before, rows.values[:, self.column]])
+        self.label = np.concatenate([self.label, np.full(count, np.nan)])
+        self.known_at = np.concatenate([self.known_at, np.full(count, _OPEN)])
         for place, labeller in self.labellers:
-            waits, fresh = held.label_visible_at == _OPEN, rows.emitted_at
+            waits, fresh = self.known_at == _OPEN, rows.emitted_at
             if place is not None:
-                waits &= held.rows.instrument == place
+                waits &= self.instrument == place
                 fresh = fresh[rows.instrument == place]
             after, known_at = labeller.push(fresh, records, until)
             done = np.flatnonzero(waits)[: len(after)]
-            held.label_visible_at[done] = known_at
-            before = held.rows.values[done, self.column]
-            held.label[done] = label_change(self.kind, before, after)
-        still_open = np.flatnonzero(held.label_visible_at == _OPEN)
-        ready = int(still_open[0]) if len(still_open) else len(held.label)
-        self.held = _part(held, np.s_[ready:], copy=True)
-        return _closed(_part(held, np.s_[:ready]))
+            label = label_change(self.kind, self.before[done], after)
+            self.label[done] = label
+            self.known_at[done] = np.where(np.isnan(label), MISSING, known_at)
+        still_open = np.flatnonzero(self.known_at == _OPEN)
+        yield from self._release(int(still_open[0]) if len(still_open) else self.waiting)
 
-    def finish(self) -> LabelledRows:
-        """Return what is still held: without a label unless it had one already."""
-        held, self.held = self.held, _part(self.held, np.s_[:0])
-        held.label_visible_at[held.label_visible_at == _OPEN] = MISSING
-        held.label[held.label_visible_at == MISSING] = np.nan
-        return _closed(held)
+    def finish(self) -> Iterator[LabelledRows]:
+        """Yield what is still held: without a label unless it had one already."""
+        self.known_at[self.known_at == _OPEN] = MISSING
+        yield from self._release(self.waiting)
+
+    def _release(self, count: int) -> Iterator[LabelledRows]:
+        """Yield the oldest rows, piece by piece as they came."""
+        label, known_at = self.label[:count], self.known_at[:count]
+        self.instrument, self.before = self.instrument[count:], self.before[count:]
+        self.label, self.known_at = self.label[count:], self.known_at[count:]
+        begin = 0
+        while self.rows and (begin < count or not len(self.rows[0].emitted_at)):
+            rows = self.rows[0]
+            size = len(rows.emitted_at)
+            taken = min(size, count - begin)
+            if taken == size:
+                self.rows.popleft()
+            else:
+                self.rows[0] = FeatureRows(*(column[taken:] for column in rows))
+                rows = FeatureRows(*(column[:taken] for column in rows))
+            end = begin + taken
+            yield LabelledRows(rows, label[begin:end], known_at[begin:end])
+            begin = end
 
 
 class _Labeller:
@@ -218,34 +243,3 @@ class _Labeller:
         values, known_at = self.values[:done], closed[:done]
         self.values, self.horizons = self.values[done:], self.horizons[done:]
         return values, known_at
-
-
-def _closed(labelled: LabelledRows) -> LabelledRows:
-    """A label that is NaN was never known."""
-    labelled.label_visible_at[np.isnan(labelled.label)] = MISSING
-    return labelled
-
-
-def _no_rows(features: int) -> FeatureRows:
-    stamps = np.empty(0, np.int64)
-    return FeatureRows(stamps, stamps, stamps, stamps, stamps, np.empty((0, features)))
-
-
-def _joined(first: LabelledRows, second: LabelledRows) -> LabelledRows:
-    rows = FeatureRows(
-        *(np.concatenate(pair) for pair in zip(first.rows, second.rows, strict=True))
-    )
-    return LabelledRows(
-        rows,
-        np.concatenate([first.label, second.label]),
-        np.concatenate([first.label_visible_at, second.label_visible_at]),
-    )
-
-
-def _part(labelled: LabelledRows, which: Any, *, copy: bool = False) -> LabelledRows:
-    # a copy of the few that stay lets go of the many that leave
-    def cut(column: Array) -> Array:
-        return column[which].copy() if copy else column[which]
-
-    rows = FeatureRows(*(cut(column) for column in labelled.rows))
-    return LabelledRows(rows, cut(labelled.label), cut(labelled.label_visible_at))

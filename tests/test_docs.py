@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import re
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import yaml
 
 from backtester.scenario import Scenario, load_scenario
 from backtester.strategy import Strategy
+from featurizer.checks import check_feature
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted(ROOT.glob("docs/*.md")), ROOT / "scenarios" / "README.md"]
@@ -51,10 +53,15 @@ def test_the_scenario_that_the_readme_explains_is_the_quickstart() -> None:
     assert isinstance(Scenario.model_validate(whole), Scenario)
 
 
-def test_the_strategy_of_the_readme_is_one() -> None:
-    names: dict[str, Any] = {}
-    exec(blocks(ROOT / "README.md", "python")[0], names)
-    assert issubclass(names["Cautious"], Strategy)
+def test_the_classes_of_the_readme_are_what_it_says(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = "\n".join(blocks(ROOT / "README.md", "python"))
+    (tmp_path / "readme_classes.py").write_text(text)
+    monkeypatch.syspath_prepend(tmp_path)
+    module = importlib.import_module("readme_classes")
+    assert issubclass(module.Cautious, Strategy)
+    check_feature(module.WeightedMid)
 
 
 def test_every_make_target_that_the_readme_names_exists() -> None:

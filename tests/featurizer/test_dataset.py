@@ -36,7 +36,7 @@ class InMemory:
     def __init__(self, streams: dict[StreamKey, Records], cuts: list[int]) -> None:
         self.streams, self.cuts = streams, cuts
 
-    def windows(self, requests: Any, start: int, until: int) -> Iterator[Window]:
+    def windows(self, requests: Any, start: int, until: int, rows: int) -> Iterator[Window]:
         order = [t for t, *_ in total_order(self.streams)]
         # a window never splits an instant
         places = [
