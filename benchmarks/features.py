@@ -1,7 +1,8 @@
 """Speed of the feature plane, beside Polars in the same run.
 
-1. Ten features of every quote, with labels, Parquet to Parquet, on two threads: against
-   `features_polars.py`, which does the same work by hand. What both wrote is compared.
+1. Ten features with labels, a row every 100 ms and a row with every quote, Parquet to Parquet, on
+   two threads: against `features_polars.py`, which does the same work by hand. What both wrote is
+   compared.
 2. Sum, mean, standard deviation, minimum and maximum over a sliding second, on one thread: against
    Polars' `rolling_*_by`.
 3. A live push of one event through the same ten features.
@@ -92,11 +93,11 @@ def make_catalog(root: Path, count: int) -> Catalog:
 # --- one set, one process -------------------------------------------------------------------------
 
 
-def write_set(catalog: Catalog, out: Path) -> float:
+def write_set(catalog: Catalog, out: Path, sampling: str) -> float:
     """Work out the ten features and write them; return the seconds, compiling apart."""
     from featurizer.dataset_store import write_dataset
 
-    made = config(label_feature="mid", label_lookahead="1s")
+    made = config(label_feature="mid", label_lookahead="1s", sampling=sampling)
     first, last = catalog.range([(INSTRUMENT, "quotes")])
     span = (first, last + SECOND)
     write_dataset(catalog, made, [INSTRUMENT], first, first + 30 * SECOND, out)
@@ -126,14 +127,29 @@ def same_values(ours: Path, theirs: Path) -> float:
     return worst
 
 
-def ours_alone(catalog: Path, out: Path) -> float:
-    text = _python(__file__, "--alone", str(catalog), str(out), threads=2)
-    return float(text)
+def ours_alone(catalog: Path, out: Path, sampling: str) -> float:
+    return float(_python(__file__, "--alone", str(catalog), str(out), sampling, threads=2))
 
 
-def theirs_alone(catalog: Path, out: Path) -> float:
-    text = _python(ROOT / "benchmarks/features_polars.py", "SET", str(catalog), str(out), threads=2)
-    return float(text.split()[1])
+def theirs_alone(catalog: Path, out: Path, sampling: str) -> float:
+    script, what = ROOT / "benchmarks/features_polars.py", "RAW" if sampling == "raw" else "GRID"
+    return float(_python(script, what, str(catalog), str(out), threads=2).split()[1])
+
+
+def both(root: Path, catalog: Path, sampling: str, repeats: int) -> dict[str, float]:
+    """Return the middle seconds of both, their ratio, and how far their values are apart."""
+    mine, other = root / "ours.parquet", root / "theirs.parquet"
+    pairs = [
+        (ours_alone(catalog, mine, sampling), theirs_alone(catalog, other, sampling))
+        for _ in range(repeats)
+    ]
+    seconds, polars = (statistics.median(side) for side in zip(*pairs, strict=True))
+    return {
+        "seconds": seconds,
+        "polars": polars,
+        "ratio": statistics.median(theirs / ours for ours, theirs in pairs),
+        "largest_difference": same_values(mine, other),
+    }
 
 
 def _python(*arguments: Any, threads: int) -> str:
@@ -262,11 +278,10 @@ def live_push(count: int = 20_000) -> dict[str, float]:
 
 def measure(root: Path, count: int, repeats: int) -> dict[str, Any]:
     catalog = make_catalog(root / "catalog", count)
-    mine, other = root / "ours.parquet", root / "theirs.parquet"
-    pairs = [
-        (ours_alone(catalog.root, mine), theirs_alone(catalog.root, other)) for _ in range(repeats)
-    ]
-    difference = same_values(mine, other)
+    sets = {
+        name: both(root, catalog.root, sampling, repeats)
+        for name, sampling in (("set_100ms", "100ms"), ("set_every_quote", "raw"))
+    }
     windows = [(rolling_alone(catalog.root), rolling_theirs(catalog.root)) for _ in range(repeats)]
     rolling = {}
     for name in OPERATORS:
@@ -275,29 +290,26 @@ def measure(root: Path, count: int, repeats: int) -> dict[str, Any]:
         last = [pair[name][1] for pair in windows[0]]
         assert abs(last[0] - last[1]) <= 1e-6 * max(1.0, abs(last[0])), f"{name}: {last}"
         rolling[name] = {"seconds": ours, "polars": theirs, "ratio": theirs / ours}
-    seconds, polars = (statistics.median(side) for side in zip(*pairs, strict=True))
     return {
         "quotes": count,
         "repeats": repeats,
-        "set": {
-            "seconds": seconds,
-            "polars": polars,
-            "ratio": statistics.median(b / a for a, b in pairs),
-            "largest_difference": difference,
-        },
+        **sets,
         "rolling_1s": rolling,
         "live": live_push(),
     }
 
 
 def told(found: dict[str, Any]) -> str:
-    made = found["set"]
     lines = [
-        f"{found['quotes']:,} quotes, ten features and a label, Parquet to Parquet, two threads",
-        f"  Lightcone {made['seconds']:.2f} s, Polars {made['polars']:.2f} s: "
-        f"{made['ratio']:.1f} times as fast (values apart by {made['largest_difference']:.0e})",
-        "over a sliding second, one thread",
+        f"{found['quotes']:,} quotes, ten features and a label, Parquet to Parquet, two threads"
     ]
+    for name, what in (("set_100ms", "a row every 100 ms"), ("set_every_quote", "every quote")):
+        made = found[name]
+        lines.append(
+            f"  {what}: {made['seconds']:.2f} s, Polars {made['polars']:.2f} s: "
+            f"{made['ratio']:.1f} times as fast (values apart by {made['largest_difference']:.0e})"
+        )
+    lines.append("over a sliding second, one thread")
     for name, one in found["rolling_1s"].items():
         lines.append(
             f"  {name:5} {one['seconds']:.3f} s, Polars {one['polars']:.3f} s: {one['ratio']:.1f}"
@@ -317,11 +329,12 @@ def main() -> None:
     parser.add_argument("--folder", type=Path, help="Keep the catalog here, and use it again.")
     parser.add_argument("--live", action="store_true", help="The live push alone.")
     parser.add_argument("--json", action="store_true")
-    parser.add_argument("--alone", nargs=2, metavar=("CATALOG", "OUT"), help=argparse.SUPPRESS)
+    parser.add_argument("--alone", nargs=3, help=argparse.SUPPRESS)
     parser.add_argument("--rolling", metavar="CATALOG", help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.alone:
-        print(write_set(Catalog(given.alone[0]), Path(given.alone[1])))
+        catalog, out, sampling = given.alone
+        print(write_set(Catalog(catalog), Path(out), sampling))
         return
     if given.rolling:
         print(json.dumps(rolling_ours(Catalog(given.rolling))))

@@ -5,7 +5,8 @@ shared expressions, as-of joins on sorted keys, only the columns that are needed
 beforehand that no two quotes are received together, and holds the whole range in memory; Lightcone
 may assume neither.
 
-    POLARS_MAX_THREADS=2 python benchmarks/features_polars.py SET CATALOG OUT
+    POLARS_MAX_THREADS=2 python benchmarks/features_polars.py RAW CATALOG OUT
+    POLARS_MAX_THREADS=2 python benchmarks/features_polars.py GRID CATALOG OUT
     POLARS_MAX_THREADS=1 python benchmarks/features_polars.py ROLLING CATALOG OUT
 
 Prints the seconds from the first read to the last byte written.
@@ -29,7 +30,7 @@ def quotes(catalog: str, *columns: str) -> pl.LazyFrame:
     return frame.set_sorted("receipt_time")
 
 
-def warm(column: str, window_ns: int, since: str = "begin") -> pl.Expr:
+def warm(column: str, window_ns: int, since: str) -> pl.Expr:
     """A window's value once the whole of it lies in what was seen, NaN before."""
     seen = pl.col("time").to_physical() - pl.col(since)
     return pl.when(seen >= window_ns).then(pl.col(column)).otherwise(float("nan")).alias(column)
@@ -44,7 +45,8 @@ def as_of(frame: pl.LazyFrame, lag_ns: int, **columns: str) -> pl.LazyFrame:
     return keyed.set_sorted("key").join_asof(other.set_sorted("key"), on="key").drop("key")
 
 
-def feature_set(catalog: str, out: str) -> None:
+def prepared(catalog: str) -> pl.LazyFrame:
+    """What each quote alone says, and what it adds to the sums."""
     names = ("event_time", "bid_price", "bid_quantity", "ask_price", "ask_quantity")
     bid, ask = pl.col("bid_price"), pl.col("ask_price")
     bids, asks = pl.col("bid_quantity"), pl.col("ask_quantity")
@@ -54,7 +56,7 @@ def feature_set(catalog: str, out: str) -> None:
         - asks * (ask <= ask.shift())
         + asks.shift() * (ask >= ask.shift())
     )
-    base = (
+    return (
         quotes(catalog, *names)
         .rename({"receipt_time": "time"})
         .with_columns(
@@ -62,27 +64,101 @@ def feature_set(catalog: str, out: str) -> None:
             spread=(ask - bid) / ((bid + ask) * 0.5),
             imbalance=(bids - asks) / (bids + asks),
             flow=flow.fill_null(0.0),
-            begin=pl.col("time").to_physical().first(),
             moved=pl.col("time").to_physical().slice(1, 1).first(),
         )
-        .with_columns(square=(pl.col("mid") / pl.col("mid").shift()).log().pow(2).fill_null(0.0))
-        .drop("bid_price", "bid_quantity", "ask_price", "ask_quantity")
         .with_columns(
-            volatility_1s=pl.col("square").rolling_sum_by("time", "1s").sqrt(),
-            volatility_10s=pl.col("square").rolling_sum_by("time", "10s").sqrt(),
-            flow_1s=pl.col("flow").rolling_sum_by("time", "1s"),
+            square=(pl.col("mid") / pl.col("mid").shift()).log().pow(2).fill_null(0.0),
             # a value is in force until the next one: the mean moves towards the one before
             smooth=pl.col("imbalance")
             .shift()
             .fill_null(pl.col("imbalance").first())
             .ewm_mean_by("time", half_life="500ms"),
         )
+        .drop("bid_price", "bid_quantity", "ask_price", "ask_quantity")
+    )
+
+
+def on_grid(catalog: str, out: str) -> None:
+    """Rows every 100 ms: running sums, and as-of joins of the grid with the quotes."""
+    base = prepared(catalog).with_columns(
+        squares=pl.col("square").cum_sum(), flows=pl.col("flow").cum_sum(), last="time"
+    )
+    base = base.drop("square", "flow").collect().set_sorted("time").lazy()
+    step = 100_000_000
+    first, last = base.select(
+        pl.col("event_time").first().to_physical().alias("first"),
+        pl.col("event_time").last().to_physical().alias("last"),
+    ).collect().row(0)  # fmt: skip
+    instants = pl.int_range(-(-first // step) * step, last + 1 + SECOND, step, eager=True)
+    grid = instants.cast(pl.Datetime("ns", "UTC")).set_sorted().alias("time").to_frame().lazy()
+    columns = ("mid", "spread", "imbalance", "squares", "flows", "smooth", "last", "event_time")
+    at = grid.join_asof(base.select("time", *columns, "moved"), on="time")
+
+    def joined(lag_ns: int, **names: str) -> pl.LazyFrame:
+        other = base.select("time", *(pl.col(old).alias(new) for new, old in names.items()))
+        keys = grid.select(time=pl.col("time") - pl.duration(nanoseconds=lag_ns))
+        return keys.set_sorted("time").join_asof(other, on="time").drop("time")
+
+    ahead = grid.select(time=pl.col("time") + pl.duration(nanoseconds=SECOND)).set_sorted("time")
+    known = base.select("time", label_visible_at="time")
+    parts = [
+        at,
+        joined(SECOND, mid_1s="mid", lag_1s="imbalance", squares_1s="squares", flows_1s="flows"),
+        joined(5 * SECOND, mid_5s="mid"),
+        joined(10 * SECOND, squares_10s="squares"),
+        joined(-SECOND, mid_after="mid"),
+        ahead.join_asof(known, on="time", strategy="forward").drop("time"),
+    ]
+    weight = 0.5 ** ((pl.col("time") - pl.col("last")).dt.total_nanoseconds() / (SECOND / 2))
+
+    def since(name: str, before: str, window_ns: int) -> pl.Expr:
+        change = pl.col(name) - pl.col(before).fill_null(0.0)
+        warm = pl.col("time").to_physical() - pl.col("moved") >= window_ns
+        return pl.when(warm).then(change.clip(0.0) if name == "squares" else change)
+
+    nan = float("nan")
+    (
+        pl.concat(parts, how="horizontal")
+        .select(
+            emitted_at="time",
+            visible_at="time",
+            event_time="event_time",
+            instrument=pl.lit("SIM.ALPHA"),
+            mid=pl.col("mid").fill_null(nan),
+            spread=pl.col("spread").fill_null(nan),
+            imbalance=pl.col("imbalance").fill_null(nan),
+            return_1s=(pl.col("mid") / pl.col("mid_1s")).log().fill_null(nan),
+            return_5s=(pl.col("mid") / pl.col("mid_5s")).log().fill_null(nan),
+            volatility_1s=since("squares", "squares_1s", SECOND).sqrt().fill_null(nan),
+            volatility_10s=since("squares", "squares_10s", 10 * SECOND).sqrt().fill_null(nan),
+            flow_1s=since("flows", "flows_1s", SECOND).fill_null(nan),
+            smooth=(pl.col("smooth") * weight + pl.col("imbalance") * (1 - weight)).fill_null(nan),
+            lag_1s=pl.col("lag_1s").fill_null(nan),
+            label=pl.when(pl.col("label_visible_at").is_not_null()).then(
+                pl.col("mid_after") - pl.col("mid")
+            ),
+            label_visible_at=pl.when(pl.col("mid").is_not_null()).then("label_visible_at"),
+        )
+        .collect()
+        .write_parquet(out, compression="lz4", statistics=False)
+    )
+
+
+def every_quote(catalog: str, out: str) -> None:
+    """A row with each quote: rolling sums, and as-of joins of the quotes with themselves."""
+    base = (
+        prepared(catalog)
+        .with_columns(
+            volatility_1s=pl.col("square").rolling_sum_by("time", "1s").sqrt(),
+            volatility_10s=pl.col("square").rolling_sum_by("time", "10s").sqrt(),
+            flow_1s=pl.col("flow").rolling_sum_by("time", "1s"),
+        )
         .with_columns(
             warm("volatility_1s", SECOND, "moved"),
             warm("volatility_10s", 10 * SECOND, "moved"),
             warm("flow_1s", SECOND, "moved"),
         )
-        .drop("square", "flow", "begin", "moved")
+        .drop("square", "flow", "moved")
     )
     joined = as_of(base, SECOND, mid_1s="mid", lag_1s="imbalance")
     joined = as_of(joined, 5 * SECOND, mid_5s="mid")
@@ -140,5 +216,5 @@ if __name__ == "__main__":
         rolling(catalog, out)
     else:
         begin = perf_counter()
-        feature_set(catalog, out)
+        (on_grid if what == "GRID" else every_quote)(catalog, out)
         print("set", perf_counter() - begin, 0.0)

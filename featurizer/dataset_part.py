@@ -130,16 +130,17 @@ class PartWriter:
             self._writing = None
 
     def _flush(self, count: int) -> None:
-        self._wait()  # one row group is being written while the next is gathered, never more
         parts, rest = self._held, self._held_rows - count
         last = parts[-1]
         cut = len(last.label) - rest
         self._held = [part_of(last, cut, len(last.label))] if rest else []
         self._held_rows = rest
-        self._writing = self._thread.submit(self._write, [*parts[:-1], part_of(last, 0, cut)])
+        # the table is made here, as its many small steps would queue for the interpreter's lock
+        table = self._layout.table(_concatenated([*parts[:-1], part_of(last, 0, cut)]))
+        self._wait()  # one row group is being written while the next is made, never more
+        self._writing = self._thread.submit(self._write, table)
 
-    def _write(self, parts: Sequence[LabelledRows]) -> None:
-        table = self._layout.table(_concatenated(parts))
+    def _write(self, table: Any) -> None:
         self._writer.write_table(table, row_group_size=ROW_GROUP)
 
 

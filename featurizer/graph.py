@@ -196,7 +196,8 @@ class FeatureGraph:
 
     def _push_one(self, place: int, records: Records, until: int) -> FeatureRows | None:
         """Push one record the short way; None, with nothing done, where that does not suffice."""
-        time = int(records.receipt_time[0])
+        stamps = records.columns
+        time = int(stamps["receipt_time"][0])
         if not self._clock.watermark <= time <= until:
             return None  # the long way says what is wrong
         due = self._clock.due_one(place, time, until)
@@ -211,7 +212,7 @@ class FeatureGraph:
         block = self._block_of
         if block is not None:
             block = block[place : place + 1] if len(row_at) else EMPTY
-        event = int(records.event_time[0])
+        event = int(stamps["event_time"][0])
         return self._maker.make_one(place, event, row_at, included, values, block)
 
     def __getstate__(self) -> dict[str, Any]:

@@ -63,6 +63,8 @@ class _Step(NamedTuple):
     updates: bool
     direct: tuple[str, ...] | None
     """Its inputs' columns, where all are columns of this record."""
+    nodes: tuple[Plan, ...] | None
+    """Its inputs' nodes, where all are updated by this record."""
     sources: tuple[_Source, ...]
     outputs: tuple[int, ...]
     wanted: bool
@@ -101,10 +103,12 @@ class LivePath:
         reading = len(row_at)
         times = frozen(records.receipt_time)
         columns = {name: _column(records, name) for name in self._columns[place]}
-        for plan, push, updates, direct, sources, outputs, wanted in self._steps[place]:
+        for plan, push, updates, direct, nodes, sources, outputs, wanted in self._steps[place]:
             reads = reading if outputs else 0
             if direct is not None:
                 values = tuple([columns[name] for name in direct])
+            elif nodes is not None:
+                values = tuple([node.updates for node in nodes])
             else:
                 values = tuple([_value(source, plan, columns, updates) for source in sources])
             if updates:
@@ -124,7 +128,9 @@ class LivePath:
                 for output in outputs:
                     row[output] = value
             if wanted and updates:
-                plan.updates = frozen(np.ascontiguousarray(after, np.float64))
+                if after.dtype != np.float64:
+                    after = after.astype(np.float64)
+                plan.updates = frozen(after)
 
 
 def _value(source: _Source, plan: Plan, columns: dict[str, Array], updates: bool) -> Array:
@@ -154,12 +160,14 @@ def _step(plan: Plan, plans: Sequence[Plan], place: int) -> _Step | None:
         sources.append(_Source(name, node, place in own, carried))
     if not updates and not plan.node.outputs and not any(source.new for source in sources):
         return None
-    plain = updates and all(s.column and s.new and s.carried < 0 for s in sources)
+    plain = updates and all(source.new and source.carried < 0 for source in sources)
+    nodes = tuple(source.node for source in sources if source.node is not None)
     return _Step(
         plan,
         plan.node.definition.push,
         updates,
-        tuple(source.column for source in sources) if plain else None,
+        tuple(source.column for source in sources) if plain and not nodes else None,
+        nodes if plain and len(nodes) == len(sources) else None,
         tuple(sources),
         tuple(plan.node.outputs),
         plan.node.wanted,

@@ -26,7 +26,7 @@ def run(
     ] = None,
     window_rows: Annotated[
         int, typer.Option(min=1, help="Rows of the densest stream in a window.")
-    ] = 8192,
+    ] = 32_768,
     no_report: Annotated[bool, typer.Option("--no-report", help="Draw no report.png.")] = False,
     json_: Annotated[
         bool, typer.Option("--json", help="Print the summary as JSON, and nothing else.")

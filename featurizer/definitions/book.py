@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, ClassVar
 
-import numpy as np
 from pydantic import Field
 
 from featurizer.feature import (
@@ -19,7 +18,7 @@ from featurizer.feature import (
 
 if TYPE_CHECKING:
     from featurizer.operators.book import BookScan
-    from featurizer.operators.changes import EventLag
+    from featurizer.operators.quote_flow import QuoteFlow
     from featurizer.operators.windows import WindowSums
 
 __all__ = ["DepthImbalance", "DepthWeightedMid", "Imbalance", "Liquidity", "OrderFlowImbalance"]
@@ -140,22 +139,15 @@ class OrderFlowImbalance(FeatureDefinition):
         """Return the best prices and their quantities."""
         return (Market("quotes", _QUOTES),)
 
-    def start(self) -> tuple[list[EventLag], WindowSums]:
+    def start(self) -> tuple[QuoteFlow, WindowSums]:
         """Return the last quote, and the contributions within two windows."""
-        from featurizer.operators.changes import EventLag
+        from featurizer.operators.quote_flow import QuoteFlow
         from featurizer.operators.windows import WindowSums
 
-        return [EventLag(1) for _ in _QUOTES], WindowSums(self.window)
+        return QuoteFlow(), WindowSums(self.window)
 
-    def push(self, state: tuple[list[EventLag], WindowSums], batch: Batch) -> Output:
+    def push(self, state: tuple[QuoteFlow, WindowSums], batch: Batch) -> Output:
         """Work out each quote's contribution, then sum them over the window."""
-        bid, bid_quantity, ask, ask_quantity = batch.columns
-        before = [lag.scan(column) for lag, column in zip(state[0], batch.columns, strict=True)]
-        flow = np.where(bid >= before[0], bid_quantity, 0.0)
-        flow -= np.where(bid <= before[0], before[1], 0.0)
-        flow -= np.where(ask <= before[2], ask_quantity, 0.0)
-        flow += np.where(ask >= before[2], before[3], 0.0)
-        flow[np.isnan(before[0])] = np.nan
-        flow.flags.writeable = False
+        flow = state[0].scan(batch.columns)
         reads, updates = state[1].scan(flow.reshape(1, -1), batch)
         return Output(reads[0], updates[0])
