@@ -28,6 +28,7 @@ __all__ = [
 ]
 
 _NO_TIMES = np.empty(0, dtype=np.int64)
+_ALL = slice(None)
 
 
 class Place(NamedTuple):
@@ -65,8 +66,8 @@ class ItemSource:
         """Return one item of this window."""
         raise NotImplementedError
 
-    def items(self) -> Iterable[Any]:
-        """Return all items of this window, in order."""
+    def items(self, part: slice = _ALL) -> Iterable[Any]:
+        """Return the items of this window, or of a part of it, in order."""
         raise NotImplementedError
 
     def close_window(self) -> None:
@@ -121,9 +122,9 @@ class MarketSource(ItemSource):
         """Return one record."""
         return tuple.__new__(self._class, [column[index].item() for column in self._columns])
 
-    def items(self) -> Iterable[Any]:
-        """Return all records of the window."""
-        return records_of(self._class, self._columns)
+    def items(self, part: slice = _ALL) -> Iterable[Any]:
+        """Return the records of the window, or of a part of it."""
+        return records_of(self._class, [column[part] for column in self._columns])
 
 
 class QuoteSource(MarketSource):
@@ -190,9 +191,9 @@ class RowSource(ItemSource):
             self.names,
         )
 
-    def items(self) -> Iterable[FeatureRow]:
-        """Return all rows of the window."""
-        return [self.item(index) for index in range(len(self.times))]
+    def items(self, part: slice = _ALL) -> Iterable[FeatureRow]:
+        """Return the rows of the window, or of a part of it."""
+        return [self.item(index) for index in range(len(self.times))[part]]
 
 
 class PredictionSource(ItemSource):
@@ -238,10 +239,10 @@ class PredictionSource(ItemSource):
         value, instrument, number, *stamps = (column[index].item() for column in self._columns)
         return Prediction(value, self._instruments[instrument], self.loop, number, *stamps)
 
-    def items(self) -> Iterable[Prediction]:
-        """Return all answers of the window."""
-        names = [self._instruments[i] for i in self._columns[1].tolist()]
-        value, _, number, *stamps = (column.tolist() for column in self._columns)
+    def items(self, part: slice = _ALL) -> Iterable[Prediction]:
+        """Return the answers of the window, or of a part of it."""
+        value, instrument, number, *stamps = (column[part].tolist() for column in self._columns)
+        names = [self._instruments[i] for i in instrument]
         loops = [self.loop] * len(names)
         rows = zip(value, names, loops, number, *stamps, strict=True)
         return map(Prediction._make, rows)

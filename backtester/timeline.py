@@ -7,6 +7,7 @@ columns; only what the strategy causes (orders, reports, timers) lives on the cl
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from itertools import chain
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -15,6 +16,10 @@ from backtester.sources import ItemSource, Place, PredictionSource
 from clock.rank import Rank
 
 __all__ = ["Subscription", "Timeline"]
+
+
+_PART = 4096
+"""Items made into Python objects at a time: more of them fall out of the processor's cache."""
 
 
 class Subscription(NamedTuple):
@@ -46,6 +51,7 @@ class Timeline:
         self._subscriptions = [s for s in subscriptions if len(s.source.times)]
         self._length = sum(len(s.source.times) for s in self._subscriptions)
         self._clocked: Iterator[int] = iter(())
+        self._reached = 0
         self.single: Subscription | None = None
         self._ranks: list[int] = []
         self._codes: list[int] = []
@@ -61,9 +67,14 @@ class Timeline:
     def stamped(self) -> Iterator[tuple[int, Any]]:
         """Yield (instant, item) of the only source."""
         assert self.single is not None
-        source = self.single.source
-        self._clocked = iter(source.times.tolist())
-        return zip(self._clocked, source.items(), strict=False)
+        return chain.from_iterable(self._parts(self.single.source))
+
+    def _parts(self, source: ItemSource) -> Iterator[Iterator[tuple[int, Any]]]:
+        for begin in range(0, self._length, _PART):
+            part = slice(begin, begin + _PART)
+            times = source.times[part].tolist()
+            self._clocked, self._reached = iter(times), begin + len(times)
+            yield zip(self._clocked, source.items(part), strict=False)
 
     def merged(self) -> Iterator[tuple[int, int, Callable[[Any, Any], None], Any]]:
         """Yield (instant, rank, handler, item) of all sources, in the order of time."""
@@ -84,7 +95,7 @@ class Timeline:
         self._indices = indices[order].tolist()
         items = [list(source.items()) for source in sources]
         handlers = [s.handler for s in self._subscriptions]
-        self._clocked = iter(times[order].tolist())
+        self._clocked, self._reached = iter(times[order].tolist()), self._length
         return zip(
             self._clocked,
             self._ranks,
@@ -99,7 +110,7 @@ class Timeline:
         Nothing is counted while the loop runs: how far it came is read off the iterator that
         drives it.
         """
-        done = self._length - self._clocked.__length_hint__()  # type: ignore[attr-defined]
+        done = self._reached - self._clocked.__length_hint__()  # type: ignore[attr-defined]
         index = int(done) - 1
         if self.single is not None:
             source = self.single.source
