@@ -22,6 +22,9 @@ __all__ = [
     "training_table",
 ]
 
+_SATURATED = 0.95
+"""Busy share of the replicas beyond which requests outrun them."""
+
 
 def summary_table(summary: dict[str, Any]) -> Table:
     """Return the numbers that a person reads first."""
@@ -65,15 +68,21 @@ def _prediction_rows(summary: dict[str, Any]) -> Iterator[tuple[str, str, str]]:
     ):
         points = summary[name]
         if points["p50"] is not None:
-            text = f"ms p50, {points['p95']:.3g} p95, {points['p99']:.3g} p99: {what}"
-            yield name.removesuffix("_ms"), f"{points['p50']:.3g}", text
+            text = f"ms p50, {_ms(points['p95'])} p95, {_ms(points['p99'])} p99: {what}"
+            yield name.removesuffix("_ms"), _ms(points["p50"]), text
     for loop, share in summary["utilisation"].items():
-        note = f"{loop}: requests arrive faster than they are served" if share >= 1 else loop
-        yield "utilisation", f"{share:.1%}", note
+        note = (
+            f"{loop}: requests arrive faster than they are served" if share > _SATURATED else loop
+        )
+        yield "utilisation", f"{share:.1%}", f"{loop}{busy}"
     value, interval = summary["information_coefficient"], summary["information_coefficient_ci"]
     if value is not None:
         text = f"95 % interval {interval[0]:.3f} to {interval[1]:.3f}" if interval else ""
         yield "information coeff.", f"{value:.3f}", text
+
+
+def _ms(value: float) -> str:
+    return f"{value:,.0f}" if value >= 1000 else f"{value:.3g}"
 
 
 def _number(value: float | None, pattern: str) -> str:
