@@ -71,9 +71,7 @@ def _prediction_rows(summary: dict[str, Any]) -> Iterator[tuple[str, str, str]]:
             text = f"ms p50, {_ms(points['p95'])} p95, {_ms(points['p99'])} p99: {what}"
             yield name.removesuffix("_ms"), _ms(points["p50"]), text
     for loop, share in summary["utilisation"].items():
-        note = (
-            f"{loop}: requests arrive faster than they are served" if share > _SATURATED else loop
-        )
+        busy = ": requests arrive faster than they are served" if share > _SATURATED else ""
         yield "utilisation", f"{share:.1%}", f"{loop}{busy}"
     value, interval = summary["information_coefficient"], summary["information_coefficient_ci"]
     if value is not None:
