@@ -29,7 +29,6 @@ class InstrumentUnits(NamedTuple):
         multiplier: Ledger units in one tick times one lot.
         is_spot: Whether a fill moves its whole notional in cash.
         taker: Taker fee as an exact share of the notional.
-        decimals_price: Decimal places of the tick size, for printing.
     """
 
     tick_size: Decimal
@@ -37,7 +36,6 @@ class InstrumentUnits(NamedTuple):
     multiplier: int
     is_spot: bool
     taker: Fraction
-    decimals_price: int
 
 
 class Units:
@@ -62,7 +60,6 @@ class Units:
                 multiplier=int(product * self.per_currency),
                 is_spot=instrument.contract == "spot",
                 taker=Fraction(instrument.fees.taker),
-                decimals_price=_decimals(instrument.tick_size),
             )
             for instrument, product in zip(instruments, products, strict=True)
         }

@@ -36,7 +36,9 @@ class InferenceView:
         """
         return self._engine.latest_prediction(loop)
 
-    def submit(self, values: tuple[float, ...], loop: str | None = None) -> int:
+    def submit(
+        self, values: tuple[float, ...], loop: str | None = None, instrument: str | None = None
+    ) -> int:
         """Ask the model about values of the strategy's own; the answer wakes `on_prediction`.
 
         The request joins the queue of the deployment like any other, so the run must be in
@@ -45,11 +47,12 @@ class InferenceView:
         Args:
             values: One value a column that the model reads, in its order.
             loop: Name of the loop; may be left out when there is one.
+            instrument: What the values are about; may be left out when the scenario has one.
 
         Returns:
             Number of the request in its loop.
         """
-        return self._engine.submit_request(tuple(values), loop)
+        return self._engine.submit_request(tuple(values), loop, instrument)
 
 
 class PortfolioView:

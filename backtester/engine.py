@@ -76,7 +76,7 @@ class Engine:
         self.data: Mapping[tuple[str, str], ItemSource] = {}
         self.rows: ItemSource | None = None
         self.predictions: Mapping[str, ItemSource] = {}
-        self.submit: Callable[[str, tuple[float, ...]], int] | None = None
+        self.submit: Callable[[str, tuple[float, ...], int], int] | None = None
         self.context = Context(self)
         self.gateway = Gateway(clock, venue, self.ledger, latencies, self._hear)
         self._order_entry = OrderEntry(units)
@@ -228,14 +228,19 @@ class Engine:
         answer: Prediction | None = self.predictions[self._loop(loop)].latest(self.place())
         return answer
 
-    def submit_request(self, values: tuple[float, ...], loop: str | None) -> int:
+    def submit_request(
+        self, values: tuple[float, ...], loop: str | None, instrument: str | None
+    ) -> int:
         """Send a strategy's own request to a loop's deployment."""
         if self.submit is None:
             raise OrderError(
                 "`ctx.inference.submit` must be announced, since it makes the run go in lockstep: "
                 f"got {type(self.strategy).__name__}.submits_requests = False. Set it to True."
             )
-        return self.submit(self._loop(loop), values)
+        if self._stopped:
+            raise OrderError("`on_stop` must not submit requests: the run is over.")
+        place = self.instruments.index(self.instrument_name(instrument))
+        return self.submit(self._loop(loop), values, place)
 
     def _loop(self, name: str | None) -> str:
         names = list(self.predictions)

@@ -89,7 +89,8 @@ class Gateway:
         )
         if outcome.entry is not None:
             self._ledger.venue_fill(report, outcome.entry)
-        due = now + self._response.draw(now, now, order.sent_at, order.ordinal, int(outcome.kind))
+        # one draw for all that the venue says at once: it is one message's way back
+        due = now + self._response.draw(now, now, order.sent_at, order.ordinal)
         self._last_report = max(due, self._last_report)
         self.in_flight["reports"] += 1
         self._clock.call_at(

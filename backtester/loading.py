@@ -131,6 +131,13 @@ def scenario_instruments(scenario: Scenario, catalog: Catalog) -> list[Instrumen
         ScenarioError: If one is not quoted in the portfolio's currency, or is an inverse contract.
     """
     found = [catalog.instrument(name, scenario.data.start) for name in scenario.data.instruments]
+    for name in scenario.data.instruments:
+        for entry in catalog.definitions[name]:
+            if scenario.data.start < entry.valid_from < scenario.data.until:
+                raise ScenarioError(
+                    f"`data` must lie within one definition of {name}: another one is valid from "
+                    f"{format_instant(entry.valid_from)}. Run the parts before and after it apart."
+                )
     for instrument in found:
         if instrument.quote != scenario.portfolio.quote:
             raise ScenarioError(

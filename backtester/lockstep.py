@@ -115,7 +115,7 @@ class LockstepPlanes:
         self._submissions = [[] for _ in planes.loops]
         return rows, ended
 
-    def submit(self, name: str, values: tuple[float, ...]) -> int:
+    def submit(self, name: str, values: tuple[float, ...], instrument: int) -> int:
         """Send a request of the strategy's own to a loop's deployment."""
         index = next(i for i, loop in enumerate(self._planes.loops) if loop.name == name)
         loop = self._planes.loops[index]
@@ -123,7 +123,7 @@ class LockstepPlanes:
         number = loop.submit(
             self._clock.now,
             np.array(values, dtype=np.float64),
-            instrument=0,
+            instrument=instrument,
             emitted_at=self._clock.now,
             event_time=row.event_time if row is not None else self._clock.now,
         )

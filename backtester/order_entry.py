@@ -8,6 +8,8 @@ from backtester.orders import Order, OrderType, Side
 
 __all__ = ["OrderEntry"]
 
+_MOST = 10**12
+
 
 class OrderEntry:
     """Makes orders and counts them.
@@ -65,6 +67,11 @@ def _whole(value: float, step: float, what: str, unit: str, instrument: str) -> 
         count = round(number)
     except (TypeError, ValueError, OverflowError) as error:
         raise OrderError(f"`{what}` must be a number: got {value!r}.") from error
+    if count > _MOST:
+        raise OrderError(
+            f"`{what}` of {instrument} must be at most {_MOST} {unit}: got {value!r}. "
+            "No ledger holds more."
+        )
     # what a float cannot hold exactly is forgiven, what the user wrote is not
     if count <= 0 or abs(number - count) > 1e-6 + 1e-15 * abs(number):
         raise OrderError(

@@ -76,7 +76,9 @@ def _money(run: Run, frames: Mapping[str, pl.DataFrame]) -> dict[str, Any]:
     closing = fills.filter(pl.col("realised") != 0)
     won = closing.filter(pl.col("realised") > pl.col("fee"))
     falls = drawdown(curve)
-    turnover = float((fills["quantity"] * fills["price"]).sum())
+    sizes = {instrument.id: float(instrument.contract_size) for instrument in run.instruments}
+    size = np.array([sizes[name] for name in fills["instrument"]], dtype=np.float64)
+    turnover = float((fills["quantity"] * fills["price"]).to_numpy() @ size)
     return {
         "currency": run.scenario.portfolio.quote,
         "profit": _rounded(profit),
@@ -109,6 +111,7 @@ def _coefficient(run: Run, predictions: pl.DataFrame) -> dict[str, Any]:
 
     first = run.planes.loops[0].name
     done = predictions.filter((pl.col("loop") == first) & (pl.col("outcome") == "completed"))
+    done = done.filter(~pl.col("own"))  # what a strategy asked on its own is no forecast
     done = done.sort("visible_at", "number")
     realised = label_change(
         config.label, done["label_before"].to_numpy(), done["label_after"].to_numpy()

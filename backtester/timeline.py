@@ -113,9 +113,8 @@ class Timeline:
         done = self._reached - self._clocked.__length_hint__()  # type: ignore[attr-defined]
         index = int(done) - 1
         if self.single is not None:
-            source = self.single.source
-            rank = int(_ranks(source)[0])
-            return Place(now, rank, source, index)
+            # the only source of a single loop has one rank: its own
+            return Place(now, self.single.source.rank, self.single.source, index)
         subscription = self._subscriptions[self._codes[index]]
         return Place(now, self._ranks[index], subscription.source, self._indices[index])
 

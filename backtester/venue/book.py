@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from backtester.account import InstrumentUnits
+from backtester.errors import ScenarioError
+from clock.units import format_instant
 from featurizer.market import Records
 
 __all__ = ["TopOfBook"]
@@ -50,6 +52,9 @@ class TopOfBook:
         """Go on with the next window of quotes, the last one having been read to its end."""
         self.advance(_END)
         columns = quotes.columns
+        for name, step in (("price", self._tick), ("quantity", self._lot)):
+            for side in ("bid", "ask"):
+                _check_whole(quotes, f"{side}_{name}", step)
         self._times = quotes.event_time
         self._columns = (
             columns["bid_price"],
@@ -81,3 +86,16 @@ class TopOfBook:
 
 
 _END = 2**63 - 1
+
+
+def _check_whole(quotes: Records, column: str, step: float) -> None:
+    """Refuse what the instrument's definition says the venue cannot have shown."""
+    steps = quotes.columns[column] / step
+    wrong = np.flatnonzero(np.abs(steps - np.rint(steps)) > 1e-6 + 1e-15 * np.abs(steps))
+    if len(wrong):
+        row = int(wrong[0])
+        raise ScenarioError(
+            f"quotes of {quotes.instrument}: `{column}` must be a multiple of {step:g}, as "
+            f"`instruments.yaml` says: got {float(quotes.columns[column][row])!r} at "
+            f"{format_instant(int(quotes.event_time[row]))}. Mend the definition, or ingest anew."
+        )

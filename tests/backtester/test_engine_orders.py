@@ -175,8 +175,8 @@ def test_latencies_are_drawn_by_what_an_order_is_and_not_by_when_it_was_drawn(tm
     for ms, ordinal in ((5, 0), (5, 1), (5, 2), (400, 0)):
         arrival = max(arrival, at(ms) + entry.draw(at(ms), at(ms), ordinal))
         arrived.append(arrival)
-        for kind in (0, 2):  # accepted, filled
-            drawn = response.draw(arrival, arrival, at(ms), ordinal, kind)
+        for _ in ("accepted", "filled"):  # said at once: one draw for both
+            drawn = response.draw(arrival, arrival, at(ms), ordinal)
             report = max(report, arrival + drawn)
             heard.append(report)
     assert result.orders["arrived_at"].to_physical().to_list() == arrived

@@ -19,7 +19,6 @@ from tests.reference.scenario import KIND_NUMBERS, Predict, Row, Scenario, Strea
 from tests.reference.venue import Order, Report, Venue
 
 DELIVERED = {"quotes": "quote", "trades": "trade", "bars": "bar"}
-REPORT_DRAWS = {"accepted": 0, "rejected": 1, "filled": 2, "canceled": 3}
 
 
 @dataclass
@@ -269,8 +268,7 @@ class _Simulator:
         now = self.agenda.now
         order.arrived_at = now
         for report in self.venue.execute(order, now):
-            kind = REPORT_DRAWS[report.kind]
-            wait = self.response(now, now, order.sent_at, order.ordinal, kind)
+            wait = self.response(now, now, order.sent_at, order.ordinal, 0)
             arrival = max(now + wait, self.last_report_arrival)
             self.last_report_arrival = arrival
             tell = partial(self._report_arrives, report)

@@ -110,9 +110,9 @@ def test_draws_are_keyed_by_instants_and_ordinals_alone() -> None:
         ("entry", (20, 20, 0, 0, 0)),
         ("entry", (20, 20, 1, 0, 0)),
         ("response", (21, 21, 20, 0, 0)),
-        ("response", (21, 21, 20, 0, 2)),
+        ("response", (21, 21, 20, 0, 0)),
         ("response", (21, 21, 20, 1, 0)),
-        ("response", (21, 21, 20, 1, 3)),
+        ("response", (21, 21, 20, 1, 0)),
     ]
 
 
