@@ -20,6 +20,7 @@ from backtester.timeline import Subscription
 from clock.base import Handle
 from clock.rank import Rank
 from featurizer.market import Records, StreamKey
+from inference.rows import Rows, no_rows
 
 if TYPE_CHECKING:
     from featurizer.graph import FeatureRows
@@ -96,15 +97,15 @@ class LockstepPlanes:
 
         return Subscription(source, source.callback, deliver)
 
-    def close_window(self) -> tuple[FeatureRows | None, list[Outcomes]]:
-        """Take the window into the trace; return its visible rows and each loop's outcomes."""
+    def close_window(self) -> list[Outcomes]:
+        """Take the window into the trace; return each loop's outcomes."""
         planes = self._planes
         rows = _concatenated(self._rows)
         if rows is not None:
             planes.note_rows(rows)
         ended = []
         for index, loop in enumerate(planes.loops):
-            empty = loop.push(as_rows(_no_rows(len(self._names))), self._clock.now, 0)
+            empty = loop.push(no_rows(len(self._names)), self._clock.now, 0)
             made = _concatenated([*self._submissions[index], empty.submissions])
             outcomes = _concatenated([*self._outcomes[index], empty.outcomes])
             planes.note_requests(index, made)
@@ -113,7 +114,7 @@ class LockstepPlanes:
         self._rows = []
         self._outcomes = [[] for _ in planes.loops]
         self._submissions = [[] for _ in planes.loops]
-        return rows, ended
+        return ended
 
     def submit(self, name: str, values: tuple[float, ...], instrument: int) -> int:
         """Send a request of the strategy's own to a loop's deployment."""
@@ -177,7 +178,7 @@ class LockstepPlanes:
         )
         self.row_source.newest = item
         for index in range(len(self._planes.loops)):
-            self._advance(index, row, now, int(Rank.FEATURE_ROW) + 1)
+            self._advance(index, as_rows(row), now, int(Rank.FEATURE_ROW) + 1)
         if self._on_features is not None:
             self._engine._act(
                 Rank.FEATURE_ROW, "on_features", self._on_features, self._engine.context, item
@@ -207,11 +208,11 @@ class LockstepPlanes:
         due, _ = self._wakes[index] or ((0, 0), None)
         self._wakes[index] = None
         rank = min(int(due[1]) + 1, _AFTER_ALL_RANKS)
-        self._advance(index, _no_rows(self._width()), self._clock.now, rank)
+        self._advance(index, no_rows(len(self._names)), self._clock.now, rank)
 
-    def _advance(self, index: int, rows: FeatureRows, instant: int, rank: int) -> None:
+    def _advance(self, index: int, rows: Rows, instant: int, rank: int) -> None:
         loop: InferenceLoop = self._planes.loops[index]
-        output = loop.push(as_rows(rows), instant, rank)
+        output = loop.push(rows, instant, rank)
         self._submissions[index].append(output.submissions)
         ended = output.outcomes
         if len(ended.number):
@@ -244,19 +245,6 @@ class LockstepPlanes:
             self._engine._act(
                 rank, "on_prediction", self._on_prediction, self._engine.context, answer
             )
-
-    def _width(self) -> int:
-        return len(self._names)
-
-
-def _no_rows(width: int) -> Any:
-    from featurizer.graph import FeatureRows
-
-    nothing = np.empty(0, dtype=np.int64)
-    values = np.empty((0, width), dtype=np.float64)
-    for column in (nothing, values):
-        column.flags.writeable = False
-    return FeatureRows(nothing, nothing, nothing, nothing, nothing, values)
 
 
 def _concatenated(parts: Sequence[Any]) -> Any:

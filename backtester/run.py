@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from fractions import Fraction
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -123,7 +124,7 @@ class Run:
         self, window_rows: int = WINDOW_ROWS, progress: Progress | None = None
     ) -> RunResult:
         """Run all windows and return the result."""
-        windows = self.catalog.windows(self._requests(), self.start, self.until, rows=window_rows)
+        windows = self.catalog.windows(self.requests, self.start, self.until, rows=window_rows)
         engine = self.engine
         engine.start()
         for window in windows:
@@ -258,8 +259,9 @@ class Run:
             self.feed.add_unheard(self.planes.graph.requests)
         return planes
 
-    def _requests(self) -> list[StreamRequest]:
-        """Return every stream and column that any part of the run reads."""
+    @cached_property
+    def requests(self) -> list[StreamRequest]:
+        """Every stream and column that any part of the run reads."""
         requests = [StreamRequest(name, QUOTES.name, _QUOTE_COLUMNS) for name in self.names]
         requests += self.feed.requests()
         for graph in (self.planes.graph, self.outlook.graph if self.outlook else None):
@@ -285,8 +287,7 @@ class Run:
         subscriptions = [planes.subscription(source, call) for source, call in self.feed.streams]
         self.engine.run_window(Timeline(subscriptions), window.until)
         self.feed.close_window()
-        _, outcomes = planes.close_window()
-        return outcomes
+        return planes.close_window()
 
     def _open_planned(self, planned: Planned) -> list[Subscription]:
         subscriptions = []

@@ -49,7 +49,7 @@ def summarise(run: Run, frames: Mapping[str, pl.DataFrame]) -> dict[str, Any]:
         **_at_the_end(run),
         "digests": {
             "catalog": run.catalog.digest(
-                [(request.instrument, request.kind) for request in run._requests()],
+                [(request.instrument, request.kind) for request in run.requests],
                 run.start,
                 run.until,
             ),
