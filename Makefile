@@ -24,6 +24,8 @@ $(INSTALLED): pyproject.toml constraints.txt
 	@echo "Building .venv, once (a minute or two) ..."
 	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	@# a peer to compare with: it asks for an older numpy and for plotting, neither of which we use
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt --no-deps --only-binary :all: hftbacktest || echo "no wheel of hftbacktest for this machine: the tests against it will be skipped"
 	@touch $@
 
 quickstart: $(INSTALLED)
