@@ -36,6 +36,9 @@ class StrategyError(SimulationError):
         self.callback = callback
         self.instant = instant
 
+    def __reduce__(self) -> tuple[type[StrategyError], tuple[str, str, int]]:
+        return type(self), (str(self), self.callback, self.instant)
+
 
 class BooksDisagreeError(SimulationError, AssertionError):
     """A ledger that does not add up to the last unit."""

@@ -28,11 +28,13 @@ if TYPE_CHECKING:
     from inference.predictors.base import Predictor
 
 __all__ = [
+    "load_model",
     "load_predictor",
     "load_strategy",
     "make_synthetic",
     "open_catalog",
     "scenario_instruments",
+    "trained_late",
 ]
 
 
@@ -164,23 +166,35 @@ def load_predictor(scenario: Scenario, loop: str, scenario_file: str) -> Predict
         FeatureMismatchError: If it expects other features.
         ScenarioError: If it was trained on labels visible at or after the run's start.
     """
-    from inference.predictors.base import load_predictor as load_model
+    predictor = load_model(scenario, loop, scenario_file)
+    uri = scenario.inference_config[loop].model_uri
+    fault = trained_late(predictor, uri, scenario.data.start)
+    if fault:
+        raise ScenarioError(f"{fault} Train it on an earlier range, or start the run later.")
+    return predictor
+
+
+def load_model(scenario: Scenario, loop: str, scenario_file: str) -> Predictor:
+    """Resolve a loop's model and load it, whatever it was trained on; see `load_predictor`."""
+    from inference.predictors.base import load_predictor as load
     from inference.registry import Registry
 
     config = scenario.inference_config[loop]
     hint = f"Make it with `lightcone train {scenario_file}`."
     resolved = Registry().resolve(config.model_uri, hint=hint)
-    predictor = load_model(config.predictor_class_name, resolved.path, version=resolved.version)
+    return load(config.predictor_class_name, resolved.path, version=resolved.version)
+
+
+def trained_late(predictor: Predictor, uri: str, start: int) -> str:
+    """Return in words that a model was trained on what a run is yet to see, or nothing."""
     record = predictor.training
-    start = scenario.data.start
-    if record is not None and record.last_label_visible_at >= start:
-        raise ScenarioError(
-            f"inference_config.model_uri: the labels `{config.model_uri}` was trained on must be "
-            f"visible before the run's start ({format_instant(start)}): its last one became "
-            f"visible at {format_instant(record.last_label_visible_at)}. Train it on an earlier "
-            "range, or start the run later."
-        )
-    return predictor
+    if record is None or record.last_label_visible_at < start:
+        return ""
+    return (
+        f"inference_config.model_uri: the labels `{uri}` was trained on must be visible before the "
+        f"run's start ({format_instant(start)}): its last one became visible at "
+        f"{format_instant(record.last_label_visible_at)}."
+    )
 
 
 _MADE_OF = "synthetic.json"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from fractions import Fraction
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
@@ -124,6 +124,13 @@ class Run:
         self, window_rows: int = WINDOW_ROWS, progress: Progress | None = None
     ) -> RunResult:
         """Run all windows and return the result."""
+        for reached in self.advance(window_rows):
+            if progress is not None:
+                progress(reached - self.start, self.until - self.start)
+        return self._finish()
+
+    def advance(self, window_rows: int = WINDOW_ROWS) -> Iterator[int]:
+        """Run window by window and yield the end of each: all before it is in the trace."""
         windows = self.catalog.windows(self.requests, self.start, self.until, rows=window_rows)
         engine = self.engine
         engine.start()
@@ -143,9 +150,7 @@ class Run:
             )
             engine.ledger.close_window(self.trace)
             self.trace.flush()
-            if progress is not None:
-                progress(window.until - self.start, self.until - self.start)
-        return self._finish()
+            yield window.until
 
     # --- wiring --------------------------------------------------------------------------------
 

@@ -1,0 +1,1 @@
+"""Show that nothing looked ahead, or what did."""

@@ -1,0 +1,127 @@
+"""What user code does that no other future can reach: files, network, host time, other randomness.
+
+A profiler watches every call that the user's own modules make, directly or through a library that
+does it for them, while the real run goes on.
+"""
+
+from __future__ import annotations
+
+import random
+import sys
+import sysconfig
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import numpy as np
+
+import backtester
+import clock
+import featurizer
+import inference
+
+__all__ = ["Acts", "watched"]
+
+_TIME = {"time", "datetime"}
+_RANDOM = {"random", "_random", "secrets", "uuid"}
+_NETWORK = {"socket", "_socket", "urllib.request", "http.client", "requests.api", "httpx"}
+_FILES = {"io", "_io", "posix", "os"}
+_NOW = {"time", "time_ns", "monotonic", "monotonic_ns", "perf_counter", "now", "today", "utcnow"}
+_OPENS = {"open", "listdir", "scandir", "fdopen"}
+_READS = ("read_", "scan_", "load", "fromfile", "memmap", "genfromtxt", "ParquetFile", "dataset")
+_READERS = ("polars", "pyarrow", "pandas", "numpy", "joblib", "pickle", "h5py", "duckdb")
+_ENTROPY = {"urandom", "getrandom", "default_rng"}
+
+
+class Acts:
+    """What was seen: each act once, with the line that did it."""
+
+    def __init__(self) -> None:
+        self.files: dict[str, str] = {}
+        self.network: dict[str, str] = {}
+        self.host_time: dict[str, str] = {}
+        self.randomness: dict[str, str] = {}
+
+    def sentences(self) -> list[str]:
+        """Return one sentence for each act, in the order of the code."""
+        told = [
+            (self.files, "reads files that no other future can reach"),
+            (self.network, "uses the network"),
+            (self.host_time, "reads the host's clock"),
+            (self.randomness, "draws random numbers that the scenario does not seed"),
+        ]
+        return [f"{where} {what}: `{call}`" for seen, what in told for where, call in seen.items()]
+
+    def note(self, caller: FrameType, module: str, name: str) -> None:
+        """Take a call by user code into account, if it is one of the acts."""
+        where = f"{Path(caller.f_code.co_filename).name}, line {caller.f_lineno}"
+        call = f"{module}.{name}"
+        if module in _TIME and name in _NOW:
+            self.host_time.setdefault(where, call)
+        elif module in _RANDOM or name in _ENTROPY or module.startswith("numpy.random"):
+            self.randomness.setdefault(where, call)
+        elif module in _NETWORK:
+            self.network.setdefault(where, call)
+        elif (module in _FILES and name in _OPENS) or _reads_a_file(module, name):
+            self.files.setdefault(where, call)
+
+
+def _reads_a_file(module: str, name: str) -> bool:
+    return module.split(".")[0] in _READERS and name.startswith(_READS)
+
+
+@contextmanager
+def watched() -> Iterator[Acts]:
+    """Watch what user code does while the block runs."""
+    acts = Acts()
+    mine: dict[str, bool] = {}
+
+    def is_users(frame: FrameType) -> bool:
+        file = frame.f_code.co_filename
+        if file not in mine:
+            mine[file] = _is_users(file)
+        return mine[file]
+
+    def watch(frame: FrameType, event: str, called: Any) -> None:
+        if event == "c_call":
+            if is_users(frame):
+                owner = getattr(called, "__self__", None)
+                module = getattr(called, "__module__", None) or type(owner).__module__
+                if isinstance(owner, type):
+                    module = owner.__module__
+                acts.note(frame, module, called.__name__)
+        elif event == "call" and frame.f_back is not None and is_users(frame.f_back):
+            acts.note(frame.f_back, frame.f_globals.get("__name__", ""), frame.f_code.co_name)
+
+    before, states = sys.getprofile(), _global_states()
+    threading.setprofile(watch)
+    sys.setprofile(watch)
+    try:
+        yield acts
+    finally:
+        sys.setprofile(before)
+        threading.setprofile(before)
+        # NumPy's global functions are compiled in a way that no profiler sees
+        if _global_states() != states and not acts.randomness:
+            acts.randomness["user code"] = "a generator that all code shares"
+
+
+def _global_states() -> tuple[object, ...]:
+    state: Any = np.random.get_state()
+    return random.getstate(), state[1].tobytes(), *state[2:]
+
+
+_OURS = tuple(
+    str(Path(package.__file__ or "").parent)
+    for package in (backtester, clock, featurizer, inference)
+)
+_LIBRARIES = tuple({sysconfig.get_path(name) for name in ("stdlib", "purelib", "platlib")})
+
+
+def _is_users(file: str) -> bool:
+    if file.startswith("<"):
+        return False  # generated code, such as that of a dataclass
+    return not file.startswith(_OURS) and not file.startswith(_LIBRARIES)

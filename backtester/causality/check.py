@@ -1,0 +1,221 @@
+"""Find out whether a scenario, its user code or its models read ahead of their time.
+
+The real run is repeated (a run that does not repeat itself proves nothing), then cut into other
+windows (code that reads its whole chunk shows there), then run again and again on other futures:
+every record after a cut changed, everything up to the cut compared byte by byte.
+"""
+
+from __future__ import annotations
+
+import pickle
+import tempfile
+from collections.abc import Callable, Iterator
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+from backtester.causality.cuts import choose_cuts
+from backtester.causality.entries import Difference, first_difference
+from backtester.causality.futures import Action, Future, Stamp
+from backtester.causality.probe import Probe, Seen, Subject, look
+from backtester.causality.shrink import shrink
+from backtester.causality.tell import counterexample, in_words
+from backtester.causality.verdict import Coverage, Verdict
+from backtester.causality.witness import Witness, bear_witness
+from backtester.causality.workers import Job, Workers
+from backtester.loading import open_catalog
+from backtester.run import WINDOW_ROWS
+from backtester.trace import TraceEntry
+from clock.wall import host_ns
+
+__all__ = ["check_scenario", "replay_future"]
+
+Progress = Callable[[int, int], None]
+
+_SECOND = 1_000_000_000
+_FEW_ROWS = 251
+"""Rows of the small windows that the run is repeated with: few, and no divisor of anything."""
+
+_SEARCHING = 0.7
+"""Share of the budget for finding a counterexample; the rest is for making it small."""
+
+_END_OF_TIME = 2**62
+
+_WAYS: tuple[tuple[Stamp, Action], ...] = (
+    ("event_time", "values"),
+    ("receipt_time", "values"),
+    ("event_time", "deletion"),
+    ("event_time", "insertion"),
+    ("receipt_time", "times"),
+    ("event_time", "times"),
+    ("receipt_time", "deletion"),
+    ("event_time", "order"),
+)
+"""In turn, one a cut."""
+
+
+def check_scenario(
+    subject: Subject,
+    *,
+    budget_ns: int = 60 * _SECOND,
+    seed: int = 0,
+    jobs: int = 2,
+    progress: Progress | None = None,
+) -> Verdict:
+    """Look for anything in a run that depends on what comes after it.
+
+    Args:
+        subject: The scenario.
+        budget_ns: How long to look, about.
+        seed: Of the cuts and the other futures.
+        jobs: Processes at work.
+        progress: Called with the ns spent and the budget.
+
+    Raises:
+        InputError: If the scenario itself cannot be run.
+        StrategyError: If its strategy raises in the real run.
+    """
+    began = host_ns()
+    with (
+        tempfile.TemporaryDirectory(prefix="lightcone-check-") as folder,
+        Workers(subject, Path(folder)) as workers,
+    ):
+        search = _Search(subject, seed, Path(folder), workers, jobs)
+        search.until_ns, search.began, search.progress = budget_ns, began, progress
+        verdict = search.run()
+    verdict.seconds = (host_ns() - began) / _SECOND
+    return verdict
+
+
+def replay_future(subject: Subject, future: Future) -> Verdict:
+    """Run one other future, as a counterexample names it, and tell what it shows."""
+    with (
+        tempfile.TemporaryDirectory(prefix="lightcone-check-") as folder,
+        Workers(subject, Path(folder)) as workers,
+    ):
+        search = _Search(subject, future.seed, Path(folder), workers, 1)
+        real = search.witness(WINDOW_ROWS, watch=False)
+        search.trace.write_bytes(pickle.dumps(real.entries))
+        seen = search.sees(future)
+        found = None if seen is None else counterexample(future, seen, subject)
+        return Verdict("none found" if found is None else "leak", [], found, [], search.coverage)
+
+
+class _Search:
+    """One check under way."""
+
+    until_ns: int = _END_OF_TIME
+    progress: Progress | None = None
+
+    def __init__(
+        self, subject: Subject, seed: int, folder: Path, workers: Workers, jobs: int
+    ) -> None:
+        self.subject, self.seed, self.workers, self.jobs = subject, seed, workers, jobs
+        self.coverage = Coverage()
+        self.trace = folder / "trace.pickle"
+        self.began = host_ns()
+
+    def run(self) -> Verdict:
+        """Return the verdict."""
+        open_catalog(self.subject.scenario)  # makes a synthetic market before anybody needs it
+        real = self.witness(WINDOW_ROWS, watch=True)
+        if real.trained_late:
+            return Verdict("leak", leaks=real.trained_late, coverage=self.coverage)
+        self.trace.write_bytes(pickle.dumps(real.entries))
+        others = [self._start_witness(rows, watch=False) for rows in (WINDOW_ROWS, _FEW_ROWS)]
+        again, few = (self.workers.result(job).entries for job in others)
+        repeated = _parted(real.entries, again)
+        if repeated is not None:
+            told = in_words(repeated, self.subject.scenario)
+            doubts = [f"the run does not repeat itself: {told}. Draw from `ctx.random`."]
+            return Verdict("unproven", doubts=doubts + real.doubts, coverage=self.coverage)
+        leaks = []
+        chunked = _parted(real.entries, few)
+        if chunked is not None:
+            leaks.append(
+                f"a run depends on how many records are handed over at a time ({WINDOW_ROWS} or "
+                f"{_FEW_ROWS} rows), so code reads beyond the record it is at: "
+                f"{in_words(chunked, self.subject.scenario)}."
+            )
+        found = self._find(real.entries)
+        example = None if found is None else self._small(*found)
+        if leaks or example is not None:
+            return Verdict("leak", leaks, example, real.doubts, self.coverage)
+        kind: Any = "unproven" if real.doubts else "none found"
+        return Verdict(kind, [], None, real.doubts, self.coverage)
+
+    def witness(self, rows: int, *, watch: bool) -> Witness:
+        """Return what the real run tells, from a process of its own."""
+        job = self._start_witness(rows, watch=watch)
+        witness: Witness = self.workers.result(job)
+        return witness
+
+    def sees(self, future: Future) -> Difference | None:
+        """Run one other future; None as well when time is up."""
+        if self._spent() > self.until_ns:
+            return None
+        seen: Seen = self.workers.result(self.workers.start(look, self._probe(future)))
+        self._note(seen)
+        return seen.difference
+
+    def _start_witness(self, rows: int, *, watch: bool) -> Job:
+        return self.workers.start(bear_witness, self.subject, rows, watch=watch)
+
+    def _find(self, entries: list[TraceEntry]) -> tuple[Future, Difference] | None:
+        data = self.subject.scenario.data
+        cuts = choose_cuts(entries, (data.start, data.until), self.seed)
+        self.coverage.decisions = len(cuts.decisions)
+        decisions: set[int] = set(cuts.decisions)
+        tried: set[int] = set()
+        futures = self._futures(iter(cuts))
+        under_way: dict[Job, Future] = {}
+        while True:
+            while len(under_way) < self.jobs and self._spent() < self.until_ns * _SEARCHING:
+                future = next(futures, None)
+                if future is None:
+                    break
+                under_way[self.workers.start(look, self._probe(future))] = future
+            if not under_way:
+                return None
+            job = self.workers.first(under_way)
+            future = under_way.pop(job)
+            seen: Seen = self.workers.result(job)
+            self._note(seen)
+            tried.add(future.cut)
+            self.coverage.cuts = len(tried)
+            self.coverage.decisions_cut = len(tried & decisions)
+            if seen.difference is not None:
+                self.workers.end(under_way)
+                return future, seen.difference
+
+    def _futures(self, cuts: Iterator[int]) -> Iterator[Future]:
+        for number in count():
+            cut = next(cuts, None)
+            if cut is None:
+                return
+            stamp, action = _WAYS[number % len(_WAYS)]
+            yield Future(cut, stamp, action, self.seed + number)
+
+    def _small(self, future: Future, difference: Difference) -> Any:
+        scenario = self.subject.scenario
+        catalog = open_catalog(scenario)
+        streams = [key for key in catalog.streams() if key[0] in scenario.data.instruments]
+        small, shown = shrink(future, difference, self.sees, catalog, streams)
+        return counterexample(small, shown, self.subject)
+
+    def _probe(self, future: Future) -> Probe:
+        return Probe(self.subject, future, self.trace, WINDOW_ROWS)
+
+    def _note(self, seen: Seen) -> None:
+        self.coverage.futures += 1
+        self.coverage.records += seen.records
+        self.coverage.failed += bool(seen.failure)
+        if self.progress is not None:
+            self.progress(min(self._spent(), self.until_ns), self.until_ns)
+
+    def _spent(self) -> int:
+        return host_ns() - self.began
+
+
+def _parted(one: list[TraceEntry], two: list[TraceEntry]) -> Difference | None:
+    return first_difference(one, two, _END_OF_TIME, "event_time")

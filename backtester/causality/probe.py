@@ -1,0 +1,181 @@
+"""One run of the user's scenario in a process of its own, on the real records or another future."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import pickle
+import sys
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from backtester.causality.catalogs import write_future
+from backtester.causality.entries import Difference, first_difference
+from backtester.causality.futures import Future
+from backtester.scenario import Scenario
+from backtester.trace import TraceEntry
+
+__all__ = ["Probe", "Seen", "Subject", "look", "trace_of"]
+
+
+@dataclass(frozen=True)
+class Subject:
+    """What is checked.
+
+    Attributes:
+        scenario: The scenario.
+        scenario_file: Its file, for messages.
+        folder: Where commands are run from: relative paths and the user's modules start there.
+    """
+
+    scenario: Scenario
+    scenario_file: str
+    folder: Path
+
+
+@dataclass(frozen=True)
+class Probe:
+    """One future, and the trace to compare with."""
+
+    subject: Subject
+    future: Future
+    trace: Path
+    window_rows: int
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What a probe came to.
+
+    Attributes:
+        difference: Where the traces part at or before the cut; None if they do not.
+        records: How many records were changed.
+        failure: Why the other future could not be run, else empty: it tells nothing then.
+    """
+
+    difference: Difference | None
+    records: int = 0
+    failure: str = ""
+
+
+def look(probe: Probe) -> Seen:
+    """Run on another future, as far as its cut, and compare."""
+    with tempfile.TemporaryDirectory(prefix="lightcone-") as scratch:
+        root = Path(scratch) / "catalog"
+        real = pickle.loads(probe.trace.read_bytes())
+        with _quiet(), _another_folder(probe.subject, Path(scratch)) as subject:
+            entries, records, failure = _other_trace(probe, subject, root)
+    if failure:
+        return Seen(None, 0, failure)
+    future = probe.future
+    return Seen(first_difference(real, entries, future.cut, future.stamp), records)
+
+
+def trace_of(
+    subject: Subject, catalog: Any, window_rows: int, last: int | None = None
+) -> list[TraceEntry]:
+    """Return the trace of a run, complete up to *last*; by default to its end.
+
+    Raises:
+        InputError: If the scenario cannot be run.
+        StrategyError: If the strategy raised at or before *last*.
+    """
+    from backtester.errors import StrategyError
+    from backtester.loading import load_predictor, load_strategy
+    from backtester.run import Run
+
+    scenario = subject.scenario
+    strategy = load_strategy(scenario.strategy.class_path, scenario.strategy.params)
+    predictors = {
+        name: load_predictor(scenario, name, subject.scenario_file)
+        for name in scenario.inference_config
+    }
+    run = Run(scenario, strategy, catalog, predictors, keep_trace=True)
+    try:
+        for reached in run.advance(window_rows):
+            if last is not None and reached > last:
+                break
+    except StrategyError as error:
+        if last is None or error.instant <= last:
+            raise
+        run.engine.ledger.close_window(run.trace)  # what came before it counts
+        run.trace.flush()
+    return run.trace.entries
+
+
+def _other_trace(probe: Probe, subject: Subject, root: Path) -> tuple[list[TraceEntry], int, str]:
+    from backtester.errors import StrategyError
+    from clock.errors import InputError, SimulationError
+    from featurizer.catalog import Catalog
+
+    real = Catalog(probe.subject.folder / probe.subject.scenario.data.catalog)
+    names = set(probe.subject.scenario.data.instruments)
+    streams = [key for key in real.streams() if key[0] in names]
+    start = subject.scenario.data.start
+    try:
+        other, records = write_future(real, streams, probe.future, start, root)
+        entries = trace_of(subject, other, probe.window_rows, probe.future.cut)
+        return entries, records, ""
+    except StrategyError as error:
+        return [], 0, f"the strategy raised: {error}"
+    except (InputError, SimulationError) as error:
+        return [], 0, str(error)
+
+
+@contextlib.contextmanager
+def _another_folder(subject: Subject, scratch: Path) -> Iterator[Subject]:
+    """Make the user's paths lead to the other future, as far as paths can.
+
+    User code that opens the catalog's files itself (that is a leak worth finding) finds the other
+    future there: parameters that name the catalog are rewritten, and the process works in a copy of
+    the folder, made of links, in which the catalog is the other one.
+    """
+    root = scratch / "catalog"
+    real = (subject.folder / subject.scenario.data.catalog).resolve()
+    here = scratch / "folder"
+    _link_folder(subject.folder.resolve(), here, real, root)
+    before = Path.cwd()
+    paths = sys.path[:]
+    os.chdir(here)
+    sys.path[:] = [str(here), *[p for p in paths if Path(p or ".").resolve() != before.resolve()]]
+    try:
+        content = _rewritten(subject.scenario.resolved(), real, subject.folder, root)
+        content["data"]["synthetic"] = None
+        yield Subject(Scenario.model_validate(content), subject.scenario_file, here)
+    finally:
+        os.chdir(before)
+        sys.path[:] = paths
+
+
+def _link_folder(source: Path, target: Path, real: Path, other: Path) -> None:
+    target.mkdir()
+    for item in source.iterdir():
+        if item == real:
+            (target / item.name).symlink_to(other)
+        elif real.is_relative_to(item) and item.is_dir():
+            _link_folder(item, target / item.name, real, other)
+        else:
+            (target / item.name).symlink_to(item)
+
+
+def _rewritten(value: Any, real: Path, folder: Path, other: Path) -> Any:
+    if isinstance(value, dict):
+        return {key: _rewritten(item, real, folder, other) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_rewritten(item, real, folder, other) for item in value]
+    if isinstance(value, str) and value:
+        with contextlib.suppress(OSError, ValueError):
+            path = (folder / value).resolve()
+            if path == real or path.is_relative_to(real):
+                return str(other / path.relative_to(real))
+    return value
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep what user code prints out of the report: it was printed by the real run."""
+    with open(os.devnull, "w") as nowhere, contextlib.redirect_stdout(nowhere):
+        yield

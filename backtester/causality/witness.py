@@ -1,0 +1,69 @@
+"""The real run: its trace, what its user code does beside it, and where its models come from."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from backtester.causality.acts import watched
+from backtester.causality.probe import Subject, trace_of
+from backtester.trace import TraceEntry
+
+__all__ = ["Witness", "bear_witness"]
+
+
+class Witness(NamedTuple):
+    """What a real run tells.
+
+    Attributes:
+        entries: Its trace.
+        doubts: What no other future could show: models of unknown origin, files, network, clock.
+        trained_late: Models trained on what the run is yet to see: each a sentence.
+    """
+
+    entries: list[TraceEntry]
+    doubts: list[str]
+    trained_late: list[str]
+
+
+def bear_witness(subject: Subject, window_rows: int, *, watch: bool) -> Witness:
+    """Run the scenario as it is.
+
+    Args:
+        subject: The scenario.
+        window_rows: Rows of a window.
+        watch: Also watch what the user's code does, at some cost.
+
+    Raises:
+        InputError: If it cannot be run.
+        StrategyError: If its strategy raises.
+    """
+    from backtester.loading import open_catalog
+
+    late, doubts = _origins(subject)
+    if late:
+        return Witness([], doubts, late)
+    catalog = open_catalog(subject.scenario)
+    if not watch:
+        return Witness(trace_of(subject, catalog, window_rows), doubts, [])
+    with watched() as acts:
+        entries = trace_of(subject, catalog, window_rows)
+    return Witness(entries, doubts + acts.sentences(), [])
+
+
+def _origins(subject: Subject) -> tuple[list[str], list[str]]:
+    from backtester.loading import load_model, trained_late
+
+    late: list[str] = []
+    doubts: list[str] = []
+    scenario = subject.scenario
+    for name, config in scenario.inference_config.items():
+        predictor = load_model(scenario, name, subject.scenario_file)
+        fault = trained_late(predictor, config.model_uri, scenario.data.start)
+        if fault:
+            late.append(fault)
+        elif predictor.training is None:
+            doubts.append(
+                f"inference_config: `{config.model_uri}` does not say what it was trained on. "
+                f"Register it with `lightcone train`, which records that."
+            )
+    return late, doubts

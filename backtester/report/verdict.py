@@ -1,0 +1,65 @@
+"""The verdict of a check, as a table in words."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from backtester.causality.verdict import Counterexample, Verdict
+
+__all__ = ["verdict_table"]
+
+_SAID = {
+    "leak": "LEAK",
+    "none found": "no leak found",
+    "unproven": "unproven: could not decide",
+}
+
+
+def verdict_table(verdict: Verdict, name: str) -> Any:
+    """Return a rich table."""
+    from rich.table import Table
+
+    table = Table(title=f"{name}: {_SAID[verdict.kind]}", title_justify="left", show_header=False)
+    table.add_column(style="bold", no_wrap=True)
+    table.add_column(overflow="fold")
+    for leak in verdict.leaks:
+        table.add_row("leak", leak)
+    if verdict.counterexample is not None:
+        for row in _example(verdict.counterexample):
+            table.add_row(*row)
+    for doubt in verdict.doubts:
+        table.add_row("not proven", doubt)
+    for row in _looked(verdict):
+        table.add_row(*row)
+    return table
+
+
+def _example(example: Counterexample) -> list[tuple[str, str]]:
+    rows = [
+        ("what changed", example.what),
+        *(
+            (column, f"{real} in the real run, {other} in the other")
+            for column, real, other in example.columns
+        ),
+        ("reached by", example.record),
+        ("law", f"{example.law}: the futures are the same up to {example.cut}"),
+        ("again", example.replay),
+    ]
+    return rows
+
+
+def _looked(verdict: Verdict) -> list[tuple[str, str]]:
+    seen = verdict.coverage
+    if not seen.futures:
+        return [("looked for", f"{verdict.seconds:.1f} s")]
+    share = f" ({seen.decisions_cut / seen.decisions:.1%})" if seen.decisions else ""
+    failed = f"; {seen.failed} could not be run" if seen.failed else ""
+    return [
+        (
+            "cuts",
+            f"{seen.cuts}, {seen.decisions_cut} at one of {seen.decisions} decisions{share}",
+        ),
+        ("other futures", f"{seen.futures}, {seen.records:,} records changed{failed}"),
+        ("looked for", f"{verdict.seconds:.1f} s"),
+    ]
