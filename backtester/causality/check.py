@@ -119,8 +119,8 @@ class _Search:
         """Return the verdict."""
         open_catalog(self.subject.scenario)  # makes a synthetic market before anybody needs it
         real = self.witness(WINDOW_ROWS, watch=True)
-        if real.trained_late:
-            return Verdict("leak", leaks=real.trained_late, coverage=self.coverage)
+        if not real.entries and real.leaks:
+            return Verdict("leak", leaks=real.leaks, coverage=self.coverage)
         self.trace.write_bytes(pickle.dumps(real.entries))
         others = [self._start_witness(rows, watch=False) for rows in (WINDOW_ROWS, _FEW_ROWS)]
         again, few = (self.workers.result(job).entries for job in others)
@@ -129,7 +129,7 @@ class _Search:
             told = in_words(repeated, self.subject.scenario)
             doubts = [f"the run does not repeat itself: {told}. Draw from `ctx.random`."]
             return Verdict("unproven", doubts=doubts + real.doubts, coverage=self.coverage)
-        leaks = []
+        leaks = list(real.leaks)
         chunked = _parted(real.entries, few)
         if chunked is not None:
             leaks.append(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from backtester.causality.acts import watched
+from backtester.causality.foreknowledge import foreknown
 from backtester.causality.probe import Subject, trace_of
 from backtester.trace import TraceEntry
 
@@ -17,12 +18,13 @@ class Witness(NamedTuple):
     Attributes:
         entries: Its trace.
         doubts: What no other future could show: models of unknown origin, files, network, clock.
-        trained_late: Models trained on what the run is yet to see: each a sentence.
+        leaks: Models trained on what the run is yet to see, data that knows later prices: each a
+            sentence. The scenario is not run when a model has seen it.
     """
 
     entries: list[TraceEntry]
     doubts: list[str]
-    trained_late: list[str]
+    leaks: list[str]
 
 
 def bear_witness(subject: Subject, window_rows: int, *, watch: bool) -> Witness:
@@ -47,7 +49,9 @@ def bear_witness(subject: Subject, window_rows: int, *, watch: bool) -> Witness:
         return Witness(trace_of(subject, catalog, window_rows), doubts, [])
     with watched() as acts:
         entries = trace_of(subject, catalog, window_rows)
-    return Witness(entries, doubts + acts.sentences(), [])
+    data = subject.scenario.data
+    known = foreknown(catalog, data.instruments, (data.start, data.until))
+    return Witness(entries, doubts + acts.sentences(), [column.sentence() for column in known])
 
 
 def _origins(subject: Subject) -> tuple[list[str], list[str]]:
