@@ -13,12 +13,13 @@ from backtester.scenario import Scenario, TrainingConfig
 from clock.units import format_duration, format_instant
 
 if TYPE_CHECKING:
+    from featurizer.catalog import Catalog
     from featurizer.config import FeaturizerConfig
     from featurizer.dataset import FeatureLabelSet, LabelledArrays
     from inference.config import InferenceConfig
     from inference.training import TrainedModel
 
-__all__ = ["model_columns", "stacked_columns", "train_scenario"]
+__all__ = ["model_columns", "stacked_columns", "train_scenario", "training_rows"]
 
 MIN_ROWS = 50
 """Fewest labelled rows that a model is fitted to."""
@@ -41,21 +42,11 @@ def train_scenario(
     """
     training, config = _described(scenario)
     catalog = open_catalog(scenario)
-    from featurizer.dataset import FeatureLabelSet
     from inference.predictors.base import TrainingRecord
     from inference.registry import Registry
     from inference.training import train_xgboost
 
-    span = training.until - training.start
-    rows = FeatureLabelSet.build(
-        catalog,
-        config,
-        scenario.data.instruments,
-        training.start,
-        training.until,
-        None if progress is None else lambda now: progress(now - training.start, span),
-    )
-    rows = FeatureLabelSet(rows.frame, model_columns(scenario, rows.names))
+    rows = training_rows(scenario, catalog, progress)
     fitted, held_out = _split(rows, training)
     if len(fitted.labels) < MIN_ROWS:
         raise ScenarioError(
@@ -86,6 +77,34 @@ def train_scenario(
         registry=Registry(),
         extra_params=_extra(scenario, config),
     )
+
+
+def training_rows(
+    scenario: Scenario, catalog: Catalog, progress: Callable[[int, int], None] | None = None
+) -> FeatureLabelSet:
+    """Return the rows and labels of a scenario's training range, with the model's columns alone.
+
+    Args:
+        scenario: With `training` and `featurizer`.
+        catalog: Where the records come from.
+        progress: As in `train_scenario`.
+
+    Raises:
+        ScenarioError: If the scenario describes no training.
+    """
+    training, config = _described(scenario)
+    from featurizer.dataset import FeatureLabelSet
+
+    span = training.until - training.start
+    rows = FeatureLabelSet.build(
+        catalog,
+        config,
+        scenario.data.instruments,
+        training.start,
+        training.until,
+        None if progress is None else lambda now: progress(now - training.start, span),
+    )
+    return FeatureLabelSet(rows.frame, model_columns(scenario, rows.names))
 
 
 def model_columns(scenario: Scenario, names: tuple[str, ...]) -> tuple[str, ...]:

@@ -18,6 +18,7 @@ from backtester.causality.cuts import choose_cuts
 from backtester.causality.entries import Difference, first_difference
 from backtester.causality.futures import Action, Future, Stamp
 from backtester.causality.probe import Probe, Seen, Subject, look
+from backtester.causality.retraining import retrain
 from backtester.causality.shrink import shrink
 from backtester.causality.tell import counterexample, in_words
 from backtester.causality.verdict import Coverage, Verdict
@@ -123,6 +124,7 @@ class _Search:
             return Verdict("leak", leaks=real.leaks, coverage=self.coverage)
         self.trace.write_bytes(pickle.dumps(real.entries))
         others = [self._start_witness(rows, watch=False) for rows in (WINDOW_ROWS, _FEW_ROWS)]
+        training = self._start_retraining()
         again, few = (self.workers.result(job).entries for job in others)
         repeated = _parted(real.entries, again)
         if repeated is not None:
@@ -130,6 +132,8 @@ class _Search:
             doubts = [f"the run does not repeat itself: {told}. Draw from `ctx.random`."]
             return Verdict("unproven", doubts=doubts + real.doubts, coverage=self.coverage)
         leaks = list(real.leaks)
+        trained = self.workers.result(training) if training is not None else ""
+        leaks += [trained] if trained else []
         chunked = _parted(real.entries, few)
         if chunked is not None:
             leaks.append(
@@ -160,6 +164,11 @@ class _Search:
 
     def _start_witness(self, rows: int, *, watch: bool) -> Job:
         return self.workers.start(bear_witness, self.subject, rows, watch=watch)
+
+    def _start_retraining(self) -> Job | None:
+        if self.subject.scenario.training is None:
+            return None
+        return self.workers.start(retrain, self.subject, self.seed)
 
     def _find(self, entries: list[TraceEntry]) -> tuple[Future, Difference] | None:
         data = self.subject.scenario.data

@@ -18,7 +18,7 @@ from backtester.causality.futures import Future
 from backtester.scenario import Scenario
 from backtester.trace import TraceEntry
 
-__all__ = ["Probe", "Seen", "Subject", "look", "trace_of"]
+__all__ = ["Probe", "Seen", "Subject", "in_another_folder", "look", "trace_of"]
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,7 @@ def look(probe: Probe) -> Seen:
     with tempfile.TemporaryDirectory(prefix="lightcone-") as scratch:
         root = Path(scratch) / "catalog"
         real = pickle.loads(probe.trace.read_bytes())
-        with _quiet(), _another_folder(probe.subject, Path(scratch)) as subject:
+        with _quiet(), in_another_folder(probe.subject, Path(scratch)) as subject:
             entries, records, failure = _other_trace(probe, subject, root)
     if failure:
         return Seen(None, 0, failure)
@@ -126,7 +126,7 @@ def _other_trace(probe: Probe, subject: Subject, root: Path) -> tuple[list[Trace
 
 
 @contextlib.contextmanager
-def _another_folder(subject: Subject, scratch: Path) -> Iterator[Subject]:
+def in_another_folder(subject: Subject, scratch: Path) -> Iterator[Subject]:
     """Make the user's paths lead to the other future, as far as paths can.
 
     User code that opens the catalog's files itself (that is a leak worth finding) finds the other
