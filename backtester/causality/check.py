@@ -22,7 +22,7 @@ from backtester.causality.retraining import retrain
 from backtester.causality.shrink import shrink
 from backtester.causality.tell import counterexample, in_words
 from backtester.causality.verdict import Coverage, Verdict
-from backtester.causality.witness import Witness, bear_witness
+from backtester.causality.witness import Witness, bear_witness, step_by_step
 from backtester.causality.workers import Job, Workers
 from backtester.loading import open_catalog
 from backtester.run import WINDOW_ROWS
@@ -36,6 +36,9 @@ Progress = Callable[[int, int], None]
 _SECOND = 1_000_000_000
 _FEW_ROWS = 251
 """Rows of the small windows that the run is repeated with: few, and no divisor of anything."""
+
+_STEP_WINDOWS = 40
+"""Windows of these that are walked record by record."""
 
 _SEARCHING = 0.7
 """Share of the budget for finding a counterexample; the rest is for making it small."""
@@ -61,6 +64,7 @@ def check_scenario(
     budget_ns: int = 60 * _SECOND,
     seed: int = 0,
     jobs: int = 2,
+    small: bool = True,
     progress: Progress | None = None,
 ) -> Verdict:
     """Look for anything in a run that depends on what comes after it.
@@ -70,6 +74,7 @@ def check_scenario(
         budget_ns: How long to look, about.
         seed: Of the cuts and the other futures.
         jobs: Processes at work.
+        small: Make a counterexample as small as the budget allows.
         progress: Called with the ns spent and the budget.
 
     Raises:
@@ -83,6 +88,7 @@ def check_scenario(
     ):
         search = _Search(subject, seed, Path(folder), workers, jobs)
         search.until_ns, search.began, search.progress = budget_ns, began, progress
+        search.small = small
         verdict = search.run()
     verdict.seconds = (host_ns() - began) / _SECOND
     return verdict
@@ -106,6 +112,7 @@ class _Search:
     """One check under way."""
 
     until_ns: int = _END_OF_TIME
+    small: bool = True
     progress: Progress | None = None
 
     def __init__(
@@ -123,10 +130,11 @@ class _Search:
         if not real.entries and real.leaks:
             return Verdict("leak", leaks=real.leaks, coverage=self.coverage)
         self.trace.write_bytes(pickle.dumps(real.entries))
-        others = [self._start_witness(rows, watch=False) for rows in (WINDOW_ROWS, _FEW_ROWS)]
+        again = self._start_witness(WINDOW_ROWS, watch=False)
+        few = self._start_witness(_FEW_ROWS, watch=False)
         training = self._start_retraining()
-        again, few = (self.workers.result(job).entries for job in others)
-        repeated = _parted(real.entries, again)
+        steps = self.workers.start(step_by_step, self.subject, _FEW_ROWS, _STEP_WINDOWS)
+        repeated = _parted(real.entries, self.workers.result(again).entries)
         if repeated is not None:
             told = in_words(repeated, self.subject.scenario)
             doubts = [f"the run does not repeat itself: {told}. Draw from `ctx.random`."]
@@ -134,15 +142,18 @@ class _Search:
         leaks = list(real.leaks)
         trained = self.workers.result(training) if training is not None else ""
         leaks += [trained] if trained else []
-        chunked = _parted(real.entries, few)
-        if chunked is not None:
+        chunked = _parted(real.entries, self.workers.result(few).entries)
+        stepped = _parted(real.entries, self.workers.result(steps), begun=True)
+        if chunked is not None or stepped is not None:
+            told = in_words(chunked or stepped, self.subject.scenario)  # type: ignore[arg-type]
             leaks.append(
-                f"a run depends on how many records are handed over at a time ({WINDOW_ROWS} or "
-                f"{_FEW_ROWS} rows), so code reads beyond the record it is at: "
-                f"{in_words(chunked, self.subject.scenario)}."
+                "a run depends on how many records are handed over at a time, so code reads "
+                f"beyond the record it is at: {told}."
             )
+        if leaks and not self.small:
+            return Verdict("leak", leaks, None, real.doubts, self.coverage)
         found = self._find(real.entries)
-        example = None if found is None else self._small(*found)
+        example = None if found is None else self._made_small(*found)
         if leaks or example is not None:
             return Verdict("leak", leaks, example, real.doubts, self.coverage)
         kind: Any = "unproven" if real.doubts else "none found"
@@ -205,8 +216,10 @@ class _Search:
             stamp, action = _WAYS[number % len(_WAYS)]
             yield Future(cut, stamp, action, self.seed + number)
 
-    def _small(self, future: Future, difference: Difference) -> Any:
+    def _made_small(self, future: Future, difference: Difference) -> Any:
         scenario = self.subject.scenario
+        if not self.small:
+            return counterexample(future, difference, self.subject)
         catalog = open_catalog(scenario)
         streams = [key for key in catalog.streams() if key[0] in scenario.data.instruments]
         small, shown = shrink(future, difference, self.sees, catalog, streams)
@@ -226,5 +239,9 @@ class _Search:
         return host_ns() - self.began
 
 
-def _parted(one: list[TraceEntry], two: list[TraceEntry]) -> Difference | None:
-    return first_difference(one, two, _END_OF_TIME, "event_time")
+def _parted(
+    one: list[TraceEntry], two: list[TraceEntry], *, begun: bool = False
+) -> Difference | None:
+    """Return where two traces part; *begun* where the second one holds the beginning alone."""
+    last = two[-1][0] - 1 if begun and two else _END_OF_TIME
+    return first_difference(one, two, last, "event_time")

@@ -15,6 +15,7 @@ from typing import Any
 from backtester.causality.catalogs import write_future
 from backtester.causality.entries import Difference, first_difference
 from backtester.causality.futures import Future
+from backtester.run import Mode
 from backtester.scenario import Scenario
 from backtester.trace import TraceEntry
 
@@ -75,9 +76,23 @@ def look(probe: Probe) -> Seen:
 
 
 def trace_of(
-    subject: Subject, catalog: Any, window_rows: int, last: int | None = None
+    subject: Subject,
+    catalog: Any,
+    window_rows: int,
+    last: int | None = None,
+    *,
+    mode: Mode | None = None,
+    windows: int | None = None,
 ) -> list[TraceEntry]:
     """Return the trace of a run, complete up to *last*; by default to its end.
+
+    Args:
+        subject: The scenario.
+        catalog: Its records.
+        window_rows: Rows of a window.
+        last: Instant after which nothing is needed.
+        mode: As in `backtester.run.run_scenario`.
+        windows: How many windows to run at most.
 
     Raises:
         InputError: If the scenario cannot be run.
@@ -93,10 +108,10 @@ def trace_of(
         name: load_predictor(scenario, name, subject.scenario_file)
         for name in scenario.inference_config
     }
-    run = Run(scenario, strategy, catalog, predictors, keep_trace=True)
+    run = Run(scenario, strategy, catalog, predictors, mode=mode, keep_trace=True)
     try:
-        for reached in run.advance(window_rows):
-            if last is not None and reached > last:
+        for done, reached in enumerate(run.advance(window_rows), start=1):
+            if done == windows or (last is not None and reached > last):
                 break
     except StrategyError as error:
         if last is None or error.instant <= last:

@@ -9,7 +9,7 @@ from backtester.causality.foreknowledge import foreknown
 from backtester.causality.probe import Subject, trace_of
 from backtester.trace import TraceEntry
 
-__all__ = ["Witness", "bear_witness"]
+__all__ = ["Witness", "bear_witness", "step_by_step"]
 
 
 class Witness(NamedTuple):
@@ -25,6 +25,14 @@ class Witness(NamedTuple):
     entries: list[TraceEntry]
     doubts: list[str]
     leaks: list[str]
+
+
+def step_by_step(subject: Subject, window_rows: int, windows: int) -> list[TraceEntry]:
+    """Return the trace of the run's beginning in lockstep: each record is handed over alone."""
+    from backtester.loading import open_catalog
+
+    catalog = open_catalog(subject.scenario)
+    return trace_of(subject, catalog, window_rows, mode="lockstep", windows=windows)
 
 
 def bear_witness(subject: Subject, window_rows: int, *, watch: bool) -> Witness:

@@ -22,7 +22,8 @@ def what_changed(difference: Difference, scenario: Scenario) -> str:
         what = f"{what}, which the real run does not have,"
     elif difference.other is None or _apart(difference):
         what = f"{what}, which only the real run has,"
-    return f"{what} at {format_instant(entry.instant)}"
+    told = format_instant(entry.instant)
+    return what if what.endswith(told) else f"{what} at {told}"
 
 
 def changes(difference: Difference, scenario: Scenario) -> tuple[tuple[str, str, str], ...]:
