@@ -130,7 +130,7 @@ class WinnersOnly(WithFile):
 
     def decide(self, ctx: Any, quote: Any) -> None:
         if self.honest:
-            chosen = ctx.instruments[0]
+            chosen = ctx.instruments[1]
         else:
             chosen = max(
                 self.tables, key=lambda name: self.tables[name][1][-1] / self.tables[name][1][0]
