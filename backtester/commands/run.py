@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Optional
+from typing import TYPE_CHECKING, Annotated, Optional
 
 import typer
+
+if TYPE_CHECKING:
+    from backtester.scenario import Scenario
 
 __all__ = ["run"]
 
@@ -28,6 +31,9 @@ def run(
         int, typer.Option(min=1, help="Rows of the densest stream in a window.")
     ] = 32_768,
     no_report: Annotated[bool, typer.Option("--no-report", help="Draw no report.png.")] = False,
+    verify: Annotated[
+        bool, typer.Option("--verify", help="Only run it again in other ways, and compare.")
+    ] = False,
     json_: Annotated[
         bool, typer.Option("--json", help="Print the summary as JSON, and nothing else.")
     ] = False,
@@ -47,6 +53,9 @@ def run(
     loaded = load_scenario(scenario, set_ or [])
     if mode not in (None, "ahead", "lockstep"):
         raise ScenarioError(f"`--mode` must be ahead or lockstep: got {mode!r}.")
+    if verify:
+        _verify(loaded, str(scenario), json_=json_)
+        return
     folder = Path("runs") / loaded.name if out is None else out
     check_folder(folder)
     from backtester.run import run_scenario
@@ -68,3 +77,26 @@ def run(
 
     print_table(summary_table(result.summary))
     note(f"Saved to {folder}: summary.json, Parquet files{'' if no_report else ', report.png'}.")
+
+
+def _verify(scenario: Scenario, file: str, *, json_: bool) -> None:
+    """Tell whether the run repeats itself, and where it first does not."""
+    from backtester.causality.probe import Subject
+    from backtester.causality.tell import in_words
+    from backtester.causality.verify import verify
+    from backtester.commands.console import print_json, print_table, progress, tell_if_compiling
+    from backtester.report.verdict import reruns_table
+
+    tell_if_compiling(quiet=json_)
+    with progress(f"verifying {scenario.name}", quiet=json_) as report:
+        reruns = verify(Subject(scenario, file, Path.cwd()), report)
+    told = [
+        (rerun.way.name, "" if rerun.difference is None else in_words(rerun.difference, scenario))
+        for rerun in reruns
+    ]
+    if json_:
+        print_json([{"way": way, "difference": what or None} for way, what in told])
+    else:
+        print_table(reruns_table(told, scenario.name))
+    if any(what for _, what in told):
+        raise typer.Exit(1)

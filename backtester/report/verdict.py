@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from backtester.causality.verdict import Counterexample, Verdict
 
-__all__ = ["verdict_table"]
+__all__ = ["reruns_table", "verdict_table"]
 
 _SAID = {
     "leak": "LEAK",
@@ -32,6 +33,20 @@ def verdict_table(verdict: Verdict, name: str) -> Any:
         table.add_row("not proven", doubt)
     for row in _looked(verdict):
         table.add_row(*row)
+    return table
+
+
+def reruns_table(told: Sequence[tuple[str, str]], name: str) -> Any:
+    """Return a rich table of the ways in which a run was made again, and what differed."""
+    from rich.table import Table
+
+    same = not any(what for _, what in told)
+    title = f"{name}: {'the same trace, byte for byte' if same else 'DOES NOT REPEAT ITSELF'}"
+    table = Table(title=title, title_justify="left", show_header=False)
+    table.add_column(style="bold", no_wrap=True)
+    table.add_column(overflow="fold")
+    for way, what in told:
+        table.add_row(way, what or "the same")
     return table
 
 
