@@ -1,1 +1,15 @@
 """Show that nothing looked ahead, or what did."""
+
+from backtester.causality.laws import (
+    assert_ahead_equals_lockstep,
+    assert_chunk_invariant,
+    assert_deterministic,
+    assert_future_blind,
+)
+
+__all__ = [
+    "assert_ahead_equals_lockstep",
+    "assert_chunk_invariant",
+    "assert_deterministic",
+    "assert_future_blind",
+]

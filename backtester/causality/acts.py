@@ -32,7 +32,9 @@ _FILES = {"io", "_io", "posix", "os"}
 _NOW = {"time", "time_ns", "monotonic", "monotonic_ns", "perf_counter", "now", "today", "utcnow"}
 _OPENS = {"open", "listdir", "scandir", "fdopen"}
 _READS = ("read_", "scan_", "load", "fromfile", "memmap", "genfromtxt", "ParquetFile", "dataset")
-_READERS = ("polars", "pyarrow", "pandas", "numpy", "joblib", "pickle", "h5py", "duckdb")
+_READERS = (
+    "polars", "pyarrow", "pandas", "numpy", "joblib", "pickle", "h5py", "duckdb", "pathlib",
+)  # fmt: skip
 _ENTROPY = {"urandom", "getrandom", "default_rng"}
 
 
@@ -73,6 +75,14 @@ def _reads_a_file(module: str, name: str) -> bool:
     return module.split(".")[0] in _READERS and name.startswith(_READS)
 
 
+def _outside(frame: FrameType, library: str) -> FrameType | None:
+    """Return the frame that called into a library, whose functions wrap one another."""
+    caller = frame.f_back
+    while caller is not None and caller.f_globals.get("__name__", "").startswith(library):
+        caller = caller.f_back
+    return caller
+
+
 @contextmanager
 def watched() -> Iterator[Acts]:
     """Watch what user code does while the block runs."""
@@ -93,8 +103,14 @@ def watched() -> Iterator[Acts]:
                 if isinstance(owner, type):
                     module = owner.__module__
                 acts.note(frame, module, called.__name__)
-        elif event == "call" and frame.f_back is not None and is_users(frame.f_back):
-            acts.note(frame.f_back, frame.f_globals.get("__name__", ""), frame.f_code.co_name)
+        elif event == "call" and frame.f_back is not None:
+            module, name = frame.f_globals.get("__name__", ""), frame.f_code.co_name
+            if is_users(frame.f_back):
+                acts.note(frame.f_back, module, name)
+            elif _reads_a_file(module, name):
+                caller = _outside(frame, module.split(".")[0])
+                if caller is not None and is_users(caller):
+                    acts.note(caller, module, name)
 
     before, states = sys.getprofile(), _global_states()
     threading.setprofile(watch)

@@ -16,7 +16,7 @@ from typing import Any
 
 from backtester.causality.cuts import choose_cuts
 from backtester.causality.entries import Difference, first_difference
-from backtester.causality.futures import Action, Future, Stamp
+from backtester.causality.futures import WAYS, Future
 from backtester.causality.probe import Probe, Seen, Subject, look
 from backtester.causality.retraining import retrain
 from backtester.causality.shrink import shrink
@@ -44,18 +44,6 @@ _SEARCHING = 0.7
 """Share of the budget for finding a counterexample; the rest is for making it small."""
 
 _END_OF_TIME = 2**62
-
-_WAYS: tuple[tuple[Stamp, Action], ...] = (
-    ("event_time", "values"),
-    ("receipt_time", "values"),
-    ("event_time", "deletion"),
-    ("event_time", "insertion"),
-    ("receipt_time", "times"),
-    ("event_time", "times"),
-    ("receipt_time", "deletion"),
-    ("event_time", "order"),
-)
-"""In turn, one a cut."""
 
 
 def check_scenario(
@@ -189,12 +177,14 @@ class _Search:
         tried: set[int] = set()
         futures = self._futures(iter(cuts))
         under_way: dict[Job, Future] = {}
+        started = 0
         while True:
-            while len(under_way) < self.jobs and self._spent() < self.until_ns * _SEARCHING:
+            while len(under_way) < self.jobs and self._goes_on(started):
                 future = next(futures, None)
                 if future is None:
                     break
                 under_way[self.workers.start(look, self._probe(future))] = future
+                started += 1
             if not under_way:
                 return None
             job = self.workers.first(under_way)
@@ -208,12 +198,16 @@ class _Search:
                 self.workers.end(under_way)
                 return future, seen.difference
 
+    def _goes_on(self, started: int) -> bool:
+        # every way once, however short the time: less would look like an answer and be none
+        return started < len(WAYS) or self._spent() < self.until_ns * _SEARCHING
+
     def _futures(self, cuts: Iterator[int]) -> Iterator[Future]:
         for number in count():
             cut = next(cuts, None)
             if cut is None:
                 return
-            stamp, action = _WAYS[number % len(_WAYS)]
+            stamp, action = WAYS[number % len(WAYS)]
             yield Future(cut, stamp, action, self.seed + number)
 
     def _made_small(self, future: Future, difference: Difference) -> Any:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from clock.randomness import stream_key
 from featurizer.market import BARS, DEPTH, QUOTES, TRADES, Instrument, Kind, StreamKey
 
-__all__ = ["ACTIONS", "Action", "Columns", "Future", "Part", "Stamp", "changed"]
+__all__ = ["ACTIONS", "WAYS", "Action", "Columns", "Future", "Part", "Stamp", "changed"]
 
 Array = NDArray[Any]
 Columns = dict[str, Array]
@@ -25,6 +25,19 @@ Stamp = Literal["event_time", "receipt_time"]
 
 ACTIONS: tuple[Action, ...] = ("values", "deletion", "times", "insertion", "order")
 """In the order in which they are tried: the first finds most leaks."""
+
+WAYS: tuple[tuple[Stamp, Action], ...] = (
+    ("event_time", "values"),
+    ("receipt_time", "values"),
+    ("event_time", "deletion"),
+    ("event_time", "insertion"),
+    ("receipt_time", "times"),
+    ("event_time", "times"),
+    ("receipt_time", "deletion"),
+    ("event_time", "order"),
+)
+"""In turn, one a cut."""
+
 
 _MOST_TICKS = 200
 _LONGEST_DELAY_NS = 700_000_000

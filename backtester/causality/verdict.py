@@ -79,6 +79,20 @@ class Verdict:
         """0 nothing found, 1 a leak, 3 could not decide."""
         return {"none found": 0, "leak": 1, "unproven": 3}[self.kind]
 
+    def sentences(self) -> list[str]:
+        """Return what was found, a sentence each."""
+        found = list(self.leaks)
+        if self.counterexample is not None:
+            example = self.counterexample
+            told = "; ".join(
+                f"{name} {real} against {other}" for name, real, other in example.columns
+            )
+            found.append(
+                f"{example.what} changed ({told or 'it is there in one run alone'}), reached by "
+                f"{example.record}. Again: {example.replay}"
+            )
+        return found + self.doubts
+
     def to_dict(self) -> dict[str, Any]:
         """Return it as plain JSON values."""
         return asdict(self)

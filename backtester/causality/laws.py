@@ -1,0 +1,137 @@
+"""The laws of time as assertions, for the tests of your own features, strategies and scenarios.
+
+Each takes a scenario (a file or an object), runs it in this process, and fails with the first entry
+of the trace that breaks the law, in words. They are the quick form of `lightcone check`, which
+looks longer, in fresh processes, and at data, models and files besides.
+
+Example:
+    >>> from backtester.causality import assert_future_blind
+    >>> def test_my_scenario_does_not_look_ahead():
+    ...     assert_future_blind("scenarios/mine.yaml", cuts=10)
+"""
+
+from __future__ import annotations
+
+import tempfile
+from itertools import islice
+from pathlib import Path
+
+from backtester.causality.catalogs import write_future
+from backtester.causality.cuts import choose_cuts
+from backtester.causality.entries import Difference, first_difference
+from backtester.causality.futures import WAYS, Future
+from backtester.causality.probe import Subject, in_another_folder, trace_of
+from backtester.causality.tell import in_words, name_of
+from backtester.loading import open_catalog
+from backtester.run import WINDOW_ROWS
+from backtester.scenario import Scenario, load_scenario
+from backtester.trace import TraceEntry
+from clock.units import format_instant
+from featurizer.catalog import Catalog
+
+__all__ = [
+    "assert_ahead_equals_lockstep",
+    "assert_chunk_invariant",
+    "assert_deterministic",
+    "assert_future_blind",
+]
+
+_END_OF_TIME = 2**62
+
+
+def assert_deterministic(scenario: Scenario | Path | str) -> None:
+    """Assert that a run repeats itself (law 5).
+
+    Raises:
+        AssertionError: With the first entry that differs.
+    """
+    subject, catalog = _open(scenario)
+    real, again = (trace_of(subject, catalog, WINDOW_ROWS) for _ in range(2))
+    _assert_same(subject, real, again, "the run must repeat itself (law 5)")
+
+
+def assert_chunk_invariant(
+    scenario: Scenario | Path | str, rows: tuple[int, ...] = (251, 1)
+) -> None:
+    """Assert that a run does not depend on how many records are handed over at a time (law 3).
+
+    Args:
+        scenario: The scenario.
+        rows: Rows of the windows to compare with the usual ones.
+
+    Raises:
+        AssertionError: With the first entry that differs.
+    """
+    subject, catalog = _open(scenario)
+    real = trace_of(subject, catalog, WINDOW_ROWS)
+    for count in rows:
+        rule = f"windows of {count} rows must give the same (law 3)"
+        _assert_same(subject, real, trace_of(subject, catalog, count), rule)
+
+
+def assert_ahead_equals_lockstep(scenario: Scenario | Path | str) -> None:
+    """Assert that features and inference run ahead give what they give event by event (law 4).
+
+    Raises:
+        AssertionError: With the first entry that differs.
+    """
+    subject, catalog = _open(scenario)
+    ahead, lockstep = (
+        trace_of(subject, catalog, WINDOW_ROWS, mode=mode) for mode in ("ahead", "lockstep")
+    )
+    _assert_same(subject, ahead, lockstep, "ahead must equal lockstep (law 4)")
+
+
+def assert_future_blind(scenario: Scenario | Path | str, *, cuts: int = 8, seed: int = 0) -> None:
+    """Assert that other futures leave the past as it is, byte for byte (law 2, both parts).
+
+    Args:
+        scenario: The scenario.
+        cuts: How many instants to cut at, decisions first; each with one of the ways in which a
+            future can be different, in turn.
+        seed: Of the cuts and the futures.
+
+    Raises:
+        AssertionError: With the first entry that differs, and the future that changed it.
+    """
+    subject, catalog = _open(scenario)
+    real = trace_of(subject, catalog, WINDOW_ROWS)
+    data = subject.scenario.data
+    chosen = islice(choose_cuts(real, (data.start, data.until), seed), cuts)
+    for number, cut in enumerate(chosen):
+        stamp, action = WAYS[number % len(WAYS)]
+        future = Future(cut, stamp, action, seed + number)
+        difference = _look(subject, catalog, future, real)
+        assert difference is None, (
+            f"what comes after {format_instant(cut)} changed what came before it (law 2): "
+            f"{in_words(difference, subject.scenario)}. The future: {name_of(future)}."
+        )
+
+
+def _open(scenario: Scenario | Path | str) -> tuple[Subject, Catalog]:
+    loaded = scenario if isinstance(scenario, Scenario) else load_scenario(scenario)
+    file = "SCENARIO.yaml" if isinstance(scenario, Scenario) else str(scenario)
+    return Subject(loaded, file, Path.cwd()), open_catalog(loaded)
+
+
+def _look(
+    subject: Subject, catalog: Catalog, future: Future, real: list[TraceEntry]
+) -> Difference | None:
+    names = set(subject.scenario.data.instruments)
+    streams = [key for key in catalog.streams() if key[0] in names]
+    with tempfile.TemporaryDirectory(prefix="lightcone-") as scratch:
+        root = Path(scratch) / "catalog"
+        start = subject.scenario.data.start
+        with in_another_folder(subject, Path(scratch)) as moved:
+            other, _ = write_future(_absolute(subject, catalog), streams, future, start, root)
+            entries = trace_of(moved, other, WINDOW_ROWS, future.cut)
+    return first_difference(real, entries, future.cut, future.stamp)
+
+
+def _absolute(subject: Subject, catalog: Catalog) -> Catalog:
+    return Catalog(subject.folder / catalog.root)
+
+
+def _assert_same(subject: Subject, one: list[TraceEntry], two: list[TraceEntry], rule: str) -> None:
+    difference = first_difference(one, two, _END_OF_TIME, "event_time")
+    assert difference is None, f"{rule}: {in_words(difference, subject.scenario)}."
