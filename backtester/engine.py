@@ -8,6 +8,7 @@ from operator import index
 from typing import TYPE_CHECKING, Any
 
 from backtester.account import Account, Units
+from backtester.callbacks import overrides
 from backtester.context import Context
 from backtester.errors import OrderError, StrategyError
 from backtester.gateway import Gateway
@@ -296,8 +297,3 @@ class Engine:
             self._act(rank, "on_order", self.strategy.on_order, self.context, report)
         if self._hears_fills and fill is not None:
             self._act(rank, "on_fill", self.strategy.on_fill, self.context, fill)
-
-
-def overrides(strategy: Strategy, callback: str) -> bool:
-    """Return whether a strategy overrides a callback, and so wants to be called."""
-    return getattr(type(strategy), callback) is not getattr(Strategy, callback)

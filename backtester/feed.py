@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from backtester.engine import overrides
+from backtester.callbacks import overrides
 from backtester.errors import ScenarioError
 from backtester.sources import MarketSource, QuoteSource
 from backtester.strategy import Strategy

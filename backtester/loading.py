@@ -8,6 +8,7 @@ import json
 import os
 import shutil
 import sys
+import traceback
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_type_hints
@@ -72,6 +73,11 @@ def load_strategy(path: str, params: Mapping[str, Any]) -> Strategy:
         return cls(**checked)
     except ValueError as error:
         raise ScenarioError(f"{where} it refuses its parameters: {error}") from error
+    except Exception as error:
+        raise ScenarioError(
+            f"strategy: {path}.__init__ must make a strategy of its parameters: it raised "
+            f"{type(error).__name__}, {error} ({_raised_at(error)}). Correct it."
+        ) from error
 
 
 def open_catalog(scenario: Scenario) -> Catalog:
@@ -243,6 +249,12 @@ def _strategy_class(path: str) -> type[Strategy]:
 
 def _is_strategy(thing: Any) -> bool:
     return isinstance(thing, type) and issubclass(thing, Strategy) and thing is not Strategy
+
+
+def _raised_at(error: Exception) -> str:
+    """Return file and line where an exception was raised."""
+    frame = traceback.extract_tb(error.__traceback__)[-1]
+    return f"{frame.filename}:{frame.lineno}"
 
 
 def _hints(cls: type[Strategy]) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from backtester.account import Account, Units
+from backtester.callbacks import check_names, check_planes
 from backtester.engine import Engine
 from backtester.equity import EquitySampler, sampling_period
 from backtester.errors import ScenarioError
@@ -116,6 +117,12 @@ class Run:
             raise ScenarioError(
                 "`--mode` must be lockstep for a strategy that submits its own requests: got ahead."
             )
+        check_names(strategy)
+        check_planes(
+            strategy,
+            has_rows=scenario.featurizer is not None,
+            loops=scenario.inference_config.keys(),
+        )
         self._make_trading_plane(strategy)
         self._make_exogenous_planes()
         self._make_sources(strategy)
