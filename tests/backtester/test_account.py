@@ -197,7 +197,7 @@ def test_a_spot_fill_moves_its_whole_notional_in_cash():
 def test_cash_that_does_not_add_up_is_found():
     books = account()
     books.apply_fill("SIM.ALPHA", 10, 200, 5)
-    books.cash += 1
+    books.wallets["USD"].cash += 1
     with pytest.raises(BooksDisagreeError, match="`cash` must be"):
         books.check()
 
