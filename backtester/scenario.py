@@ -10,18 +10,17 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from pydantic import (
-    BaseModel,
     BeforeValidator,
-    ConfigDict,
     Field,
     ValidationError,
     model_validator,
 )
 
 from backtester.errors import ScenarioError
+from backtester.execution_config import ExecutionConfig
 from backtester.scenario_faults import described
 from backtester.scenario_file import load_yaml
-from clock.latency import ZERO_LATENCY, LatencyModel
+from backtester.strict import Strict
 from clock.units import Duration, Instant, format_duration, format_instant
 from featurizer.config import FeaturizerConfig
 from featurizer.synthetic import SyntheticMarket
@@ -40,11 +39,7 @@ __all__ = [
 DEFAULT_LOOP = "main"
 
 
-class _Strict(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
-
-
-class DataConfig(_Strict):
+class DataConfig(Strict):
     """Which records are replayed: `[start, until)` of some instruments of a catalog."""
 
     catalog: Path = Field(description="Folder of the catalog, from where the command is run.")
@@ -63,7 +58,7 @@ class DataConfig(_Strict):
         return self
 
 
-class TrainingConfig(_Strict):
+class TrainingConfig(Strict):
     """What `lightcone train` fits: labels known before `until`, never in the run's own range."""
 
     start: Instant
@@ -82,21 +77,14 @@ class TrainingConfig(_Strict):
         return self
 
 
-class StrategyConfig(_Strict):
+class StrategyConfig(Strict):
     """A strategy by its dotted path, and its keyword arguments."""
 
     class_path: str = Field(alias="class")
     params: dict[str, Any] = Field(default_factory=dict)
 
 
-class ExecutionConfig(_Strict):
-    """Latency between us and the venue, both ways."""
-
-    entry_latency: LatencyModel = ZERO_LATENCY
-    response_latency: LatencyModel = ZERO_LATENCY
-
-
-class PortfolioConfig(_Strict):
+class PortfolioConfig(Strict):
     """Opening balances, and how far perpetuals may be levered."""
 
     quote: str = Field(min_length=1)
@@ -116,7 +104,7 @@ class PortfolioConfig(_Strict):
         return self
 
 
-class ReportConfig(_Strict):
+class ReportConfig(Strict):
     """How results are measured; changes no trade."""
 
     sampling: Duration | None = Field(
@@ -142,7 +130,7 @@ InferenceLoops = Annotated[
 ]
 
 
-class Scenario(_Strict):
+class Scenario(Strict):
     """Everything that a run depends on, besides the data and the model that it names."""
 
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
