@@ -50,7 +50,7 @@ class OrderEntry:
             number=self._count,
             instrument=instrument,
             side=side,
-            type=OrderType.MARKET if limit_price is None else OrderType.LIMIT_IOC,
+            type=OrderType.MARKET if limit_price is None else OrderType.LIMIT,
             quantity=float(lots * unit.lot_size),
             limit_price=float("nan") if limit_price is None else float(ticks * unit.tick_size),
             sent_at=now,

@@ -82,7 +82,7 @@ class Venue:
         return outcomes
 
     def _take(self, order: Order, book: TopOfBook) -> int:
-        is_limit = order.type is OrderType.LIMIT_IOC
+        is_limit = order.type is OrderType.LIMIT
         if order.side is Side.BUY:
             if is_limit and book.ask_ticks > order.limit_ticks:
                 return 0
@@ -126,7 +126,7 @@ class Venue:
         if order.side is Side.SELL:
             enough = order.lots <= self.account.positions.get(name, 0)
         else:
-            is_limit = order.type is OrderType.LIMIT_IOC
+            is_limit = order.type is OrderType.LIMIT
             ticks = order.limit_ticks if is_limit else book.ask_ticks
             cost = self.units.notional(name, order.lots, ticks)
             fee = self.units.taker_fee(name, order.lots, ticks)

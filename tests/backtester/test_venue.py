@@ -52,7 +52,7 @@ class Exchange:
             number=1,
             instrument=name,
             side=side,
-            type=OrderType.MARKET if limit is None else OrderType.LIMIT_IOC,
+            type=OrderType.MARKET if limit is None else OrderType.LIMIT,
             quantity=lots / 10,
             limit_price=float("nan") if limit is None else limit / 2,
             sent_at=at(ms),

@@ -42,9 +42,10 @@ def reference_entries(played: Played, trace: ReferenceTrace) -> dict[EntryKind, 
                 order.number,
                 ids.index(order.instrument),
                 order.side,
-                OrderType.MARKET if order.limit_ticks is None else OrderType.LIMIT_IOC,
+                OrderType.MARKET if order.limit_ticks is None else OrderType.LIMIT,
                 order.lots,
                 order.limit_ticks or 0,
+                order.sent_at,
             )
             for order in trace.orders
         ],
