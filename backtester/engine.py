@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from backtester.account import Account, Units
 from backtester.callbacks import overrides
 from backtester.context import Context
+from backtester.desk import Desk
 from backtester.errors import OrderError, StrategyError
 from backtester.gateway import Gateway
 from backtester.ledger import TradingLedger
@@ -29,8 +30,8 @@ from inference.rows import MISSING
 if TYPE_CHECKING:
     import numpy as np
 
+    from backtester.latencies import ActionSamplers
     from backtester.records import FeatureRow, Prediction
-    from clock.sampler import Sampler
 
 __all__ = ["Engine"]
 
@@ -50,7 +51,7 @@ class Engine:
         units: Integers of the instruments.
         venue: The venue, with its own account of us.
         belief: Our account, fed by reports.
-        latencies: Samplers of the order entry and the order response latency.
+        latencies: A sampler for each action.
         random: The strategy's generator.
     """
 
@@ -62,7 +63,7 @@ class Engine:
         units: Units,
         venue: Venue,
         belief: Account,
-        latencies: tuple[Sampler, Sampler],
+        latencies: ActionSamplers,
         random: np.random.Generator,
     ) -> None:
         self.clock = clock
@@ -79,10 +80,14 @@ class Engine:
         self.predictions: Mapping[str, ItemSource] = {}
         self.submit: Callable[[str, tuple[float, ...], int], int] | None = None
         self.context = Context(self)
+        self.desk = Desk(clock, latencies.decision)
         self.gateway = Gateway(clock, venue, self.ledger, latencies, self._hear)
         self._order_entry = OrderEntry(units)
         self._hears_orders = overrides(strategy, "on_order")
         self._hears_fills = overrides(strategy, "on_fill")
+        self._on_order = self.desk.timed("on_order", strategy.on_order)
+        self._on_fill = self.desk.timed("on_fill", strategy.on_fill)
+        self._on_timer = self.desk.timed("on_timer", strategy.on_timer)
         self._timeline = Timeline(())
         self._action: tuple[int, str] | None = None
         self._timers = 0
@@ -259,7 +264,7 @@ class Engine:
         self._timers += 1
         self.clock.call_at(
             index(instant),  # refuses a float: instants are whole nanoseconds
-            partial(self._act, Rank.TIMER, "on_timer", self.strategy.on_timer, self.context, name),
+            partial(self._act, Rank.TIMER, "on_timer", self._on_timer, self.context, name),
             Rank.TIMER,
             (1, self._timers),
         )
@@ -269,10 +274,11 @@ class Engine:
         if self._stopped:
             raise OrderError("`on_stop` must not send orders: the run is over. Use a timer before.")
         name = self.instrument_name(instrument)
-        order = self._order_entry.make(name, side, quantity, limit_price, self.clock.now)
+        sent_at = self.desk.leaves_at
+        order = self._order_entry.make(name, side, quantity, limit_price, sent_at)
         place = self.place()
         mid, staleness = self._decision(name, place)
-        self.ledger.order(order, place.rank, mid, staleness)
+        self.ledger.order(order, place.now, place.rank, mid, staleness)
         self.gateway.send(order)
         return order.number
 
@@ -294,6 +300,6 @@ class Engine:
             self.ledger.belief_fill(now, entry)
         rank = Rank.ORDER_REPORT
         if self._hears_orders:
-            self._act(rank, "on_order", self.strategy.on_order, self.context, report)
+            self._act(rank, "on_order", self._on_order, self.context, report)
         if self._hears_fills and fill is not None:
-            self._act(rank, "on_fill", self.strategy.on_fill, self.context, fill)
+            self._act(rank, "on_fill", self._on_fill, self.context, fill)

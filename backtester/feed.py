@@ -29,6 +29,7 @@ class MarketFeed:
         strategy: Only the callbacks that it overrides are woken.
         catalog: Where the records come from.
         names: Ids of the instruments, in the order of the scenario.
+        timed: Makes of a callback, by its name, one that keeps the strategy busy.
 
     Attributes:
         wanted: The strategy's callback by name, None where it is not overridden.
@@ -37,11 +38,17 @@ class MarketFeed:
         streams: All sources, each with the callback that it wakes, if any.
     """
 
-    def __init__(self, strategy: Strategy, catalog: Catalog, names: Sequence[str]) -> None:
+    def __init__(
+        self,
+        strategy: Strategy,
+        catalog: Catalog,
+        names: Sequence[str],
+        timed: Callable[[str, Callback], Callback],
+    ) -> None:
         self._catalog = catalog
         self._names = list(names)
         self.wanted: dict[str, Callback | None] = {
-            name: getattr(strategy, name) if overrides(strategy, name) else None
+            name: timed(name, getattr(strategy, name)) if overrides(strategy, name) else None
             for name in _DELIVERED
         }
         self.quotes: dict[str, QuoteSource] = {}

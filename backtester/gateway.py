@@ -6,18 +6,18 @@ that was sent before it.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
 from backtester.ledger import TradingLedger
-from backtester.orders import Order, Reason, Report
+from backtester.orders import Order, Reason, Report, ReportKind
 from backtester.venue.venue import Outcome, Venue
 from clock.rank import Rank
 from clock.simulated import SimulatedClock
 
 if TYPE_CHECKING:
-    from clock.sampler import Sampler
+    from backtester.latencies import ActionSamplers
 
 __all__ = ["Gateway"]
 
@@ -29,7 +29,7 @@ class Gateway:
         clock: The run's clock.
         venue: The venue.
         ledger: Takes what the venue did.
-        latencies: Samplers of the order entry and the order response latency.
+        latencies: A sampler for each action.
         hear: Called with each report when it reaches us.
 
     Attributes:
@@ -41,26 +41,27 @@ class Gateway:
         clock: SimulatedClock,
         venue: Venue,
         ledger: TradingLedger,
-        latencies: tuple[Sampler, Sampler],
+        latencies: ActionSamplers,
         hear: Callable[[Report], None],
     ) -> None:
         self._clock = clock
         self._venue = venue
         self._ledger = ledger
-        self._entry, self._response = latencies
+        self._latencies = latencies
         self._hear = hear
         self._last_arrival = self._last_report = 0
-        self._reports = 0
+        self._sent = self._reports = 0
         self.in_flight = {"orders": 0, "reports": 0}
 
     def send(self, order: Order) -> None:
-        """Send an order on its way."""
-        now = order.sent_at
-        due = now + self._entry.draw(now, now, order.ordinal)
+        """Send an order on its way; it leaves at its `sent_at`, which may be later than now."""
+        leaves = order.sent_at
+        due = leaves + self._latencies.new.draw(leaves, leaves, order.ordinal)
         self._last_arrival = max(due, self._last_arrival)
+        self._sent += 1
         self.in_flight["orders"] += 1
         self._clock.call_at(
-            self._last_arrival, partial(self._arrive, order), Rank.VENUE_ARRIVAL, (order.number,)
+            self._last_arrival, partial(self._arrive, order), Rank.VENUE_ARRIVAL, (self._sent,)
         )
 
     def _arrive(self, order: Order) -> None:
@@ -70,8 +71,12 @@ class Gateway:
         last = outcomes[-1]
         status = last.kind.name.lower()
         self._ledger.arrival(order, now, status, last.reason.name.lower() if last.reason else "")
+        self.publish(order, outcomes, now)
+
+    def publish(self, order: Order, outcomes: Sequence[Outcome], now: int) -> None:
+        """Send what the venue has to say about an order on its way to us."""
         for outcome in outcomes:
-            self._report(order, outcome, now, is_last=outcome is last)
+            self._report(order, outcome, now, is_last=outcome is outcomes[-1])
 
     def _report(self, order: Order, outcome: Outcome, now: int, *, is_last: bool) -> None:
         self._reports += 1
@@ -89,8 +94,10 @@ class Gateway:
         )
         if outcome.entry is not None:
             self._ledger.venue_fill(report, outcome.entry)
+        is_fill = outcome.kind is ReportKind.FILLED
+        latency = self._latencies.fill if is_fill else self._latencies.acknowledgement
         # one draw for all that the venue says at once: it is one message's way back
-        due = now + self._response.draw(now, now, order.sent_at, order.ordinal)
+        due = now + latency.draw(now, now, order.sent_at, order.ordinal)
         self._last_report = max(due, self._last_report)
         self.in_flight["reports"] += 1
         self._clock.call_at(

@@ -71,6 +71,7 @@ class TradingLedger:
         self.orders = ColumnStore(
             {
                 "order": int,
+                "decided_at": int,
                 "sent_at": int,
                 "instrument": str,
                 "side": int,
@@ -101,18 +102,22 @@ class TradingLedger:
         self.records = ColumnStore({"time": int, "name": str, "value": float})
         self._counts = {EntryKind.VENUE_LEDGER: 0, EntryKind.BELIEF_LEDGER: 0}
 
-    def order(self, order: Order, rank: int, decision_mid: float, staleness_ns: int) -> None:
-        """Note an order as it leaves us.
+    def order(
+        self, order: Order, now: int, rank: int, decision_mid: float, staleness_ns: int
+    ) -> None:
+        """Note an order when the strategy decides on it; it may leave us later.
 
         Args:
             order: The order.
-            rank: Rank of the callback that sent it.
+            now: Instant of the callback that sends it.
+            rank: Rank of that callback.
             decision_mid: Our mid at that instant, NaN without a quote.
             staleness_ns: Age of the newest event behind the decision, -1 if there was none.
         """
         self.orders.rows.append(
             (
                 order.number,
+                now,
                 order.sent_at,
                 order.instrument,
                 int(order.side),
@@ -125,8 +130,15 @@ class TradingLedger:
         )
         self._note(
             EntryKind.ORDER,
-            (order.sent_at, rank, order.number),
-            (self._index[order.instrument], order.side, order.type, order.lots, order.limit_ticks),
+            (now, rank, order.number),
+            (
+                self._index[order.instrument],
+                order.side,
+                order.type,
+                order.lots,
+                order.limit_ticks,
+                order.sent_at,
+            ),
         )
 
     def arrival(self, order: Order, now: int, status: str, reason: str) -> None:

@@ -176,7 +176,7 @@ def _orders_frame(ledger: Any) -> pl.DataFrame:
             pl.col("filled_quantity").fill_null(0.0),
             pl.col("fee").fill_null(0.0),
         ),
-        ("sent_at", "arrived_at"),
+        ("decided_at", "sent_at", "arrived_at"),
     )
 
 

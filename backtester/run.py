@@ -157,7 +157,7 @@ class Run:
     # --- wiring --------------------------------------------------------------------------------
 
     def _make_trading_plane(self, strategy: Strategy) -> None:
-        from clock.sampler import Sampler
+        from backtester.latencies import action_samplers
 
         scenario = self.scenario
         self.instruments = scenario_instruments(scenario, self.catalog)
@@ -173,10 +173,7 @@ class Run:
             units,
             self.venue,
             Account(units, cash),
-            (
-                Sampler(execution.entry_latency, seed, "order_entry"),
-                Sampler(execution.response_latency, seed, "order_response"),
-            ),
+            action_samplers(execution, seed),
             np.random.Generator(np.random.Philox(seed)),
         )
         self.period_ns = scenario.report.sampling or sampling_period(self.until - self.start)
@@ -228,7 +225,7 @@ class Run:
     def _make_sources(self, strategy: Strategy) -> None:
         graph = self.planes.graph
         names = graph.names if graph is not None else ()
-        self.feed = MarketFeed(strategy, self.catalog, self.names)
+        self.feed = MarketFeed(strategy, self.catalog, self.names, self.engine.desk.timed)
         self.engine.quotes = self.feed.quotes
         self.engine.data = self.feed.data
         self._row_source = RowSource(names, self.names)
