@@ -69,8 +69,9 @@ class Gateway:
         self.in_flight["orders"] -= 1
         outcomes = self._venue.execute(order, now)
         last = outcomes[-1]
-        status = last.kind.name.lower()
-        self._ledger.arrival(order, now, status, last.reason.name.lower() if last.reason else "")
+        reason = last.reason.name.lower() if last.reason else ""
+        self._ledger.arrival(order, now)
+        self._ledger.outcome(order, now, last.kind.name.lower(), reason)
         self.publish(order, outcomes, now)
 
     def publish(self, order: Order, outcomes: Sequence[Outcome], now: int) -> None:

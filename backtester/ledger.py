@@ -2,57 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
 from backtester.account import LedgerEntry, Units
-from backtester.orders import Order, Report
+from backtester.columns import ColumnStore
+from backtester.orders import NEVER_EXPIRES, CancelRequest, ModifyRequest, Order, Report
 from backtester.trace import EntryKind, Trace, block
 from clock.rank import Rank
 
-__all__ = ["ColumnStore", "TradingLedger"]
+__all__ = ["TradingLedger"]
 
-
-class ColumnStore:
-    """Rows appended as tuples, kept as columns once a window is closed.
-
-    Args:
-        columns: Name and type (`int`, `float` or `str`) of each column.
-    """
-
-    def __init__(self, columns: dict[str, type]) -> None:
-        self.columns = columns
-        self.rows: list[tuple[Any, ...]] = []
-        self._chunks: list[list[Any]] = []
-
-    def close_window(self) -> None:
-        """Turn the rows of the window into columns."""
-        if not self.rows:
-            return
-        kinds = {int: np.int64, float: np.float64}
-        self._chunks.append(
-            [
-                list(values) if kind is str else np.array(values, dtype=kinds[kind])
-                for values, kind in zip(
-                    zip(*self.rows, strict=True), self.columns.values(), strict=True
-                )
-            ]
-        )
-        self.rows = []
-
-    def to_columns(self) -> dict[str, Any]:
-        """Return all rows as columns."""
-        self.close_window()
-        empty = {int: np.int64, float: np.float64}
-        result: dict[str, Any] = {}
-        for place, (name, kind) in enumerate(self.columns.items()):
-            parts = [chunk[place] for chunk in self._chunks]
-            if kind is str:
-                result[name] = [text for part in parts for text in part]
-            else:
-                result[name] = np.concatenate([np.empty(0, dtype=empty[kind]), *parts])
-        return result
+_NOTHING = float("nan")
 
 
 class TradingLedger:
@@ -76,13 +36,28 @@ class TradingLedger:
                 "instrument": str,
                 "side": int,
                 "type": str,
+                "time_in_force": str,
                 "quantity": float,
                 "limit_price": float,
+                "stop_price": float,
                 "decision_mid": float,
                 "staleness_ns": int,
             }
         )
-        self.arrivals = ColumnStore({"order": int, "arrived_at": int, "status": str, "reason": str})
+        self.arrivals = ColumnStore({"order": int, "arrived_at": int})
+        self.outcomes = ColumnStore({"order": int, "venue_time": int, "status": str, "reason": str})
+        self.changes = ColumnStore(
+            {
+                "kind": str,
+                "order": int,
+                "instrument": str,
+                "decided_at": int,
+                "sent_at": int,
+                "arrived_at": int,
+                "quantity": float,
+                "limit_price": float,
+            }
+        )
         self.fills = ColumnStore(
             {
                 "order": int,
@@ -97,9 +72,18 @@ class TradingLedger:
             }
         )
         self.reports = ColumnStore(
-            {"report": int, "order": int, "kind": str, "venue_time": int, "visible_at": int}
+            {
+                "report": int,
+                "order": int,
+                "kind": str,
+                "reason": str,
+                "quantity": float,
+                "venue_time": int,
+                "visible_at": int,
+            }
         )
         self.records = ColumnStore({"time": int, "name": str, "value": float})
+        self._changed = 0
         self._counts = {EntryKind.VENUE_LEDGER: 0, EntryKind.BELIEF_LEDGER: 0}
 
     def order(
@@ -122,8 +106,10 @@ class TradingLedger:
                 order.instrument,
                 int(order.side),
                 order.type.name.lower(),
+                order.time_in_force.name.lower(),
                 order.quantity,
                 order.limit_price,
+                self._price(order.instrument, order.stop_ticks),
                 decision_mid,
                 staleness_ns,
             )
@@ -138,12 +124,58 @@ class TradingLedger:
                 order.lots,
                 order.limit_ticks,
                 order.sent_at,
+                order.time_in_force,
+                order.stop_ticks,
+                order.is_post_only + 2 * order.is_reduce_only,
+                0 if order.expires_at == NEVER_EXPIRES else order.expires_at,
+                order.role,
+                order.group,
             ),
         )
 
-    def arrival(self, order: Order, now: int, status: str, reason: str) -> None:
-        """Note what the venue made of an order when it arrived."""
-        self.arrivals.rows.append((order.number, now, status, reason))
+    def change(
+        self, request: CancelRequest | ModifyRequest, now: int, rank: int, arrives_at: int
+    ) -> None:
+        """Note a cancel or a change when the strategy decides on it.
+
+        Args:
+            request: What it asks for.
+            now: Instant of the callback that sends it.
+            rank: Rank of that callback.
+            arrives_at: When it will reach the venue.
+        """
+        is_cancel = isinstance(request, CancelRequest)
+        lots, ticks = (0, 0) if is_cancel else (request.lots, request.limit_ticks)
+        name = request.instrument
+        self.changes.rows.append(
+            (
+                "cancel" if is_cancel else "modify",
+                request.order,
+                name,
+                now,
+                request.sent_at,
+                arrives_at,
+                float(lots * self._units[name].lot_size) if lots else _NOTHING,
+                self._price(name, ticks),
+            )
+        )
+        self._changed += 1
+        self._note(
+            EntryKind.CHANGE,
+            (now, rank, self._changed),
+            (self._index.get(name, -1), request.order, request.sent_at, is_cancel, lots, ticks),
+        )
+
+    def arrival(self, order: Order, now: int) -> None:
+        """Note that an order has reached the venue."""
+        self.arrivals.rows.append((order.number, now))
+
+    def outcome(self, order: Order, now: int, status: str, reason: str) -> None:
+        """Note what became of an order at the venue; the last word stands in the result."""
+        self.outcomes.rows.append((order.number, now, status, reason))
+
+    def _price(self, instrument: str, ticks: int) -> float:
+        return float(ticks * self._units[instrument].tick_size) if ticks else _NOTHING
 
     def venue_fill(self, report: Report, entry: LedgerEntry) -> None:
         """Note an execution in the venue's books."""
@@ -169,7 +201,15 @@ class TradingLedger:
     def report(self, report: Report, now: int) -> None:
         """Note a report as it reaches us."""
         self.reports.rows.append(
-            (report.number, report.order, report.kind.name.lower(), report.venue_time, now)
+            (
+                report.number,
+                report.order,
+                report.kind.name.lower(),
+                report.reason.name.lower() if report.reason else "",
+                report.quantity,
+                report.venue_time,
+                now,
+            )
         )
         fill = report.fill
         execution = (fill.lots, fill.ticks, fill.fee_units) if fill else (0, 0, 0)
@@ -196,7 +236,15 @@ class TradingLedger:
             trace.add(block(kind, table[:, 0], table[:, 1], table[:, 2], table[:, 3:]))
         self._entries = {}
         self.venue_entries = []
-        for store in (self.orders, self.arrivals, self.fills, self.reports, self.records):
+        for store in (
+            self.orders,
+            self.changes,
+            self.arrivals,
+            self.outcomes,
+            self.fills,
+            self.reports,
+            self.records,
+        ):
             store.close_window()
 
     def _entry(self, kind: EntryKind, now: int, rank: Rank, entry: LedgerEntry) -> None:

@@ -43,6 +43,7 @@ class RunResult:
 
     Attributes:
         orders: One row an order: stamps, what was asked, what became of it, our mid then.
+        changes: One row a cancel or another change asked for.
         fills: One row an execution, with fee, realised profit and slippage in bps.
         reports: One row a report that reached us.
         equity: The venue's account on a regular grid, closed by the mark at the end.
@@ -54,6 +55,7 @@ class RunResult:
     """
 
     orders: pl.DataFrame
+    changes: pl.DataFrame
     fills: pl.DataFrame
     reports: pl.DataFrame
     equity: pl.DataFrame
@@ -138,6 +140,7 @@ def build_result(run: Run) -> RunResult:
     predictions = _predictions_frame(run)
     frames = {
         "orders": orders,
+        "changes": _changes_frame(run),
         "fills": fills,
         "reports": _stamped(_frame(ledger.reports), ("venue_time", "visible_at")),
         "equity": equity,
@@ -158,16 +161,27 @@ def _frame(store: Any) -> pl.DataFrame:
     return pl.DataFrame(store.to_columns(), schema=schema)
 
 
+def _changes_frame(run: Run) -> pl.DataFrame:
+    changes = _frame(run.engine.ledger.changes)
+    # what was still on its way when the run ended has not arrived
+    on_its_way = pl.col("arrived_at") >= run.until
+    arrived = pl.when(on_its_way).then(MISSING).otherwise(pl.col("arrived_at"))
+    return _stamped(
+        changes.with_columns(arrived_at=arrived), ("decided_at", "sent_at", "arrived_at")
+    )
+
+
 def _orders_frame(ledger: Any) -> pl.DataFrame:
     orders, arrivals, fills = _frame(ledger.orders), _frame(ledger.arrivals), _frame(ledger.fills)
+    status = _frame(ledger.outcomes).unique("order", keep="last", maintain_order=True)
     filled = fills.group_by("order").agg(
         filled_quantity=pl.col("quantity").sum(),
         average_price=(pl.col("quantity") * pl.col("price")).sum() / pl.col("quantity").sum(),
         fee=pl.col("fee").sum(),
     )
-    joined = orders.join(arrivals, on="order", how="left", maintain_order="left").join(
-        filled, on="order", how="left", maintain_order="left"
-    )
+    joined = orders
+    for part in (arrivals, status.drop("venue_time"), filled):
+        joined = joined.join(part, on="order", how="left", maintain_order="left")
     # an order that had not arrived when the run ended has no status of the venue's
     return _stamped(
         joined.with_columns(
@@ -182,11 +196,14 @@ def _orders_frame(ledger: Any) -> pl.DataFrame:
 
 def _fills_frame(ledger: Any, orders: pl.DataFrame) -> pl.DataFrame:
     fills = _stamped(_frame(ledger.fills), ("venue_time",))
-    reports = _stamped(
-        _frame(ledger.reports).filter(pl.col("kind") == "filled").select("order", "visible_at"),
-        ("visible_at",),
+    reports = _stamped(_frame(ledger.reports).filter(pl.col("kind") == "filled"), ("visible_at",))
+    # the n-th fill of an order is told by the n-th report of a fill of it
+    nth = pl.int_range(pl.len()).over("order").alias("nth")
+    reports = reports.select("order", nth, "visible_at")
+    fills = fills.with_columns(nth).join(
+        reports, on=("order", "nth"), how="left", maintain_order="left"
     )
-    fills = fills.join(reports, on="order", how="left", maintain_order="left")
+    fills = fills.drop("nth")
     decided = orders.select("order", "decision_mid")
     fills = fills.join(decided, on="order", how="left", maintain_order="left")
     slippage = pl.col("side") * (pl.col("price") / pl.col("decision_mid") - 1) * 1e4

@@ -33,6 +33,8 @@ class EntryKind(IntEnum):
     VENUE_LEDGER = 4
     REPORT = 5
     BELIEF_LEDGER = 6
+    CHANGE = 7
+    """A cancel, or another change of an order, as the strategy decides on it."""
 
 
 def block(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from backtester.orders import OrderType, Reason, ReportKind
+from backtester.orders import OrderType, Reason, ReportKind, TimeInForce
 from backtester.trace import EntryKind
 from inference.schedule import Outcome
 from tests.laws.harness import LOOP_SHIFT, Played
@@ -46,6 +46,8 @@ def reference_entries(played: Played, trace: ReferenceTrace) -> dict[EntryKind, 
                 order.lots,
                 order.limit_ticks or 0,
                 order.sent_at,
+                TimeInForce.IOC,
+                *(0, 0, 0, 0, 0),
             )
             for order in trace.orders
         ],
