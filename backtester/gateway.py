@@ -71,7 +71,7 @@ class Gateway:
         last = outcomes[-1]
         reason = last.reason.name.lower() if last.reason else ""
         self._ledger.arrival(order, now)
-        self._ledger.outcome(order, now, last.kind.name.lower(), reason)
+        self._ledger.ended(order.number, last.kind.name.lower(), reason)
         self.publish(order, outcomes, now)
 
     def publish(self, order: Order, outcomes: Sequence[Outcome], now: int) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from backtester.account import LedgerEntry, Units
+from backtester.account import Booking, LedgerEntry, Units
 from backtester.columns import ColumnStore
 from backtester.orders import NEVER_EXPIRES, CancelRequest, ModifyRequest, Order, Report
 from backtester.trace import EntryKind, Trace, block
@@ -13,6 +13,7 @@ from clock.rank import Rank
 __all__ = ["TradingLedger"]
 
 _NOTHING = float("nan")
+_FILL_WORDS = LedgerEntry._fields.index("basis") + 1
 
 
 class TradingLedger:
@@ -45,7 +46,7 @@ class TradingLedger:
             }
         )
         self.arrivals = ColumnStore({"order": int, "arrived_at": int})
-        self.outcomes = ColumnStore({"order": int, "venue_time": int, "status": str, "reason": str})
+        self.ends = ColumnStore({"order": int, "status": str, "reason": str})
         self.changes = ColumnStore(
             {
                 "kind": str,
@@ -60,15 +61,29 @@ class TradingLedger:
         )
         self.fills = ColumnStore(
             {
+                "report": int,
                 "order": int,
                 "venue_time": int,
                 "instrument": str,
                 "side": int,
                 "quantity": float,
                 "price": float,
+                "liquidity": str,
+                "currency": str,
                 "fee": float,
                 "realised": float,
+                "net": float,
                 "position": float,
+            }
+        )
+        self.payments = ColumnStore(
+            {
+                "report": int,
+                "venue_time": int,
+                "kind": str,
+                "instrument": str,
+                "currency": str,
+                "amount": float,
             }
         )
         self.reports = ColumnStore(
@@ -84,7 +99,7 @@ class TradingLedger:
         )
         self.records = ColumnStore({"time": int, "name": str, "value": float})
         self._changed = 0
-        self._counts = {EntryKind.VENUE_LEDGER: 0, EntryKind.BELIEF_LEDGER: 0}
+        self._counts = dict.fromkeys(EntryKind, 0)
 
     def order(
         self, order: Order, now: int, rank: int, decision_mid: float, staleness_ns: int
@@ -170,33 +185,61 @@ class TradingLedger:
         """Note that an order has reached the venue."""
         self.arrivals.rows.append((order.number, now))
 
-    def outcome(self, order: Order, now: int, status: str, reason: str) -> None:
-        """Note what became of an order at the venue; the last word stands in the result."""
-        self.outcomes.rows.append((order.number, now, status, reason))
+    def ended(self, number: int, status: str, reason: str) -> None:
+        """Note what became of an order that has ended at the venue."""
+        self.ends.rows.append((number, status, reason))
 
     def _price(self, instrument: str, ticks: int) -> float:
         return float(ticks * self._units[instrument].tick_size) if ticks else _NOTHING
 
-    def venue_fill(self, report: Report, entry: LedgerEntry) -> None:
-        """Note an execution in the venue's books."""
+    def booked(self, report: Report, entry: LedgerEntry, rank: int = Rank.VENUE_ARRIVAL) -> None:
+        """Note an execution or a payment in the venue's books.
+
+        Args:
+            report: The report that will tell us of it.
+            entry: The books after it.
+            rank: Rank at which it happened.
+        """
+        self.venue_entries.append((report.venue_time, entry))
+        currency = self._units[entry.instrument].currency
+        to_float = self._units.to_float
         fill = report.fill
-        assert fill is not None
-        self.venue_entries.append((fill.venue_time, entry))
-        unit = self._units[fill.instrument]
-        self.fills.rows.append(
-            (
-                fill.order,
-                fill.venue_time,
-                fill.instrument,
-                int(fill.side),
-                fill.quantity,
-                fill.price,
-                fill.fee,
-                self._units.to_float(entry.realised),
-                float(entry.position * unit.lot_size),
+        if fill is None:
+            row = (report.number, report.venue_time, report.kind.name.lower(), entry.instrument)
+            self.payments.rows.append((*row, currency, to_float(entry.amount)))
+        else:
+            self.fills.rows.append(
+                (
+                    report.number,
+                    fill.order,
+                    fill.venue_time,
+                    fill.instrument,
+                    int(fill.side),
+                    fill.quantity,
+                    fill.price,
+                    "maker" if fill.is_maker else "taker",
+                    currency,
+                    fill.fee,
+                    to_float(entry.realised),
+                    to_float(entry.net),
+                    float(entry.position * self._units[fill.instrument].lot_size),
+                )
             )
-        )
-        self._entry(EntryKind.VENUE_LEDGER, fill.venue_time, Rank.VENUE_ARRIVAL, entry)
+        kind = EntryKind.VENUE_LEDGER if fill is not None else EntryKind.VENUE_PAYMENT
+        self._entry(kind, report.venue_time, rank, entry)
+
+    def refused(self, order: Order, now: int, rank: int, reason: Reason) -> None:
+        """Note that a limit of our own kept an order from leaving.
+
+        Args:
+            order: The order.
+            now: Instant of the callback that asked for it.
+            rank: Rank of that callback.
+            reason: The limit.
+        """
+        self.outcome(order.number, now, "refused", reason.name.lower())
+        words = (self._index[order.instrument], int(reason))
+        self._note(EntryKind.REFUSAL, (now, rank, order.number), words)
 
     def report(self, report: Report, now: int) -> None:
         """Note a report as it reaches us."""
@@ -219,9 +262,11 @@ class TradingLedger:
             (report.order, report.kind, report.reason, report.venue_time, *execution),
         )
 
-    def belief_fill(self, now: int, entry: LedgerEntry) -> None:
-        """Note an execution in our own books, when its report reaches us."""
-        self._entry(EntryKind.BELIEF_LEDGER, now, Rank.ORDER_REPORT, entry)
+    def believed(self, now: int, entry: LedgerEntry) -> None:
+        """Note a booking in our own books, when its report reaches us."""
+        is_fill = entry.booking is Booking.FILL
+        kind = EntryKind.BELIEF_LEDGER if is_fill else EntryKind.BELIEF_PAYMENT
+        self._entry(kind, now, Rank.ORDER_REPORT, entry)
 
     def record(self, now: int, name: str, value: float) -> None:
         """Keep a number of the strategy's own."""
@@ -240,20 +285,21 @@ class TradingLedger:
             self.orders,
             self.changes,
             self.arrivals,
-            self.outcomes,
+            self.ends,
             self.fills,
+            self.payments,
             self.reports,
             self.records,
         ):
             store.close_window()
 
-    def _entry(self, kind: EntryKind, now: int, rank: Rank, entry: LedgerEntry) -> None:
+    def _entry(self, kind: EntryKind, now: int, rank: int, entry: LedgerEntry) -> None:
         self._counts[kind] += 1
-        self._note(
-            kind,
-            (now, rank, self._counts[kind]),
-            (self._index[entry.instrument], *entry[1:]),
-        )
+        words: tuple[int, ...] = entry[1:_FILL_WORDS]
+        if entry.booking is not Booking.FILL:
+            words = (entry.booking, entry.amount, entry.cash)
+        head = (now, rank, self._counts[kind])
+        self._note(kind, head, (self._index[entry.instrument], *words))
 
     def _note(self, kind: EntryKind, head: tuple[int, ...], words: tuple[int, ...]) -> None:
         self._entries.setdefault(kind, []).append((*head, *words))

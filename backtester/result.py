@@ -173,19 +173,18 @@ def _changes_frame(run: Run) -> pl.DataFrame:
 
 def _orders_frame(ledger: Any) -> pl.DataFrame:
     orders, arrivals, fills = _frame(ledger.orders), _frame(ledger.arrivals), _frame(ledger.fills)
-    status = _frame(ledger.outcomes).unique("order", keep="last", maintain_order=True)
     filled = fills.group_by("order").agg(
         filled_quantity=pl.col("quantity").sum(),
         average_price=(pl.col("quantity") * pl.col("price")).sum() / pl.col("quantity").sum(),
         fee=pl.col("fee").sum(),
     )
     joined = orders
-    for part in (arrivals, status.drop("venue_time"), filled):
+    for part in (arrivals, _frame(ledger.ends), filled):
         joined = joined.join(part, on="order", how="left", maintain_order="left")
-    # an order that had not arrived when the run ended has no status of the venue's
+    on_its_way = pl.when(pl.col("arrived_at").is_null()).then(pl.lit("in_flight"))
     return _stamped(
         joined.with_columns(
-            pl.col("status").fill_null("in_flight"),
+            pl.col("status").fill_null(on_its_way.otherwise(pl.lit("open"))),
             pl.col("reason").fill_null(""),
             pl.col("filled_quantity").fill_null(0.0),
             pl.col("fee").fill_null(0.0),
