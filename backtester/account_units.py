@@ -145,6 +145,14 @@ class Units:
         numerator, denominator = unit.inverse
         return half_even(lots * numerator, denominator * ticks)
 
+    def quote_value(self, instrument: str, lots: int, price: float) -> float:
+        """Return the value of *lots* at a price, in the quote currency, for limits and reports."""
+        unit = self._of[instrument]
+        if unit.is_inverse:
+            worth = lots * unit.inverse[0] / unit.inverse[1]
+            return worth * float(unit.tick_size) / self.per_currency
+        return lots * price / float(unit.tick_size) * (unit.multiplier / self.per_currency)
+
     def twice_cost(self, instrument: str, lots: int, twice_ticks: int) -> int:
         """Return twice `cost * multiplier` at half of *twice_ticks*, in ledger units.
 

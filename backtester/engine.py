@@ -14,6 +14,7 @@ from backtester.desk import Desk
 from backtester.errors import OrderError, StrategyError
 from backtester.gateway import Gateway
 from backtester.ledger import TradingLedger
+from backtester.money import PAYMENTS, book_report
 from backtester.order_entry import OrderEntry
 from backtester.orders import Report, Side
 from backtester.sources import ItemSource, Place, QuoteSource
@@ -292,13 +293,12 @@ class Engine:
     def _hear(self, report: Report) -> None:
         now = self.clock.now
         self.ledger.report(report, now)
-        fill = report.fill
-        if fill is not None:
-            entry = self.belief.apply_fill(
-                fill.instrument, fill.side * fill.lots, fill.ticks, fill.fee_units
-            )
-            self.ledger.belief_fill(now, entry)
-        rank = Rank.ORDER_REPORT
+        entry = book_report(self.belief, report)
+        if entry is not None:
+            self.ledger.believed(now, entry)
+        if report.kind in PAYMENTS:
+            return  # of no order: whoever wants to know looks at the portfolio
+        fill, rank = report.fill, Rank.ORDER_REPORT
         if self._hears_orders:
             self._act(rank, "on_order", self._on_order, self.context, report)
         if self._hears_fills and fill is not None:

@@ -6,7 +6,11 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
+from backtester.risk import RiskConfig
 from backtester.strict import Strict
+from backtester.venue.fees import FeeModels
+from backtester.venue.funding_config import FundingConfig
+from backtester.venue.margin import MarginModels
 from clock.latency import ZERO_LATENCY, LatencyModel
 from clock.units import Duration, Instant, format_instant
 
@@ -103,3 +107,14 @@ class ExecutionConfig(Strict):
     )
     rate_limit: RateLimit | None = None
     overload: Overload | None = None
+    fees: FeeModels = Field(
+        default_factory=dict,
+        description="What fills cost, instead of the shares that `instruments.yaml` states.",
+    )
+    margin: MarginModels = Field(
+        default_factory=dict, description="What backs the positions of perpetuals."
+    )
+    funding: FundingConfig | None = None
+    risk: RiskConfig | None = Field(
+        default=None, description="Limits that orders are tested against before they leave us."
+    )

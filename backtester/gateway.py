@@ -94,7 +94,7 @@ class Gateway:
             is_last=is_last,
         )
         if outcome.entry is not None:
-            self._ledger.venue_fill(report, outcome.entry)
+            self._ledger.booked(report, outcome.entry)
         is_fill = outcome.kind is ReportKind.FILLED
         latency = self._latencies.fill if is_fill else self._latencies.acknowledgement
         # one draw for all that the venue says at once: it is one message's way back

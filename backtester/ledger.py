@@ -6,7 +6,7 @@ import numpy as np
 
 from backtester.account import Booking, LedgerEntry, Units
 from backtester.columns import ColumnStore
-from backtester.orders import NEVER_EXPIRES, CancelRequest, ModifyRequest, Order, Report
+from backtester.orders import NEVER_EXPIRES, CancelRequest, ModifyRequest, Order, Reason, Report
 from backtester.trace import EntryKind, Trace, block
 from clock.rank import Rank
 
@@ -237,7 +237,7 @@ class TradingLedger:
             rank: Rank of that callback.
             reason: The limit.
         """
-        self.outcome(order.number, now, "refused", reason.name.lower())
+        self.outcomes.rows.append((order.number, now, "refused", reason.name.lower()))
         words = (self._index[order.instrument], int(reason))
         self._note(EntryKind.REFUSAL, (now, rank, order.number), words)
 

@@ -134,7 +134,7 @@ def scenario_instruments(scenario: Scenario, catalog: Catalog) -> list[Instrumen
 
     Raises:
         CatalogError: If the catalog does not know one, or not yet at that instant.
-        ScenarioError: If one is not quoted in the portfolio's currency, or is an inverse contract.
+        ScenarioError: If the definition of one changes during the run.
     """
     found = [catalog.instrument(name, scenario.data.start) for name in scenario.data.instruments]
     for name in scenario.data.instruments:
@@ -144,16 +144,6 @@ def scenario_instruments(scenario: Scenario, catalog: Catalog) -> list[Instrumen
                     f"`data` must lie within one definition of {name}: another one is valid from "
                     f"{format_instant(entry.valid_from)}. Run the parts before and after it apart."
                 )
-    for instrument in found:
-        if instrument.quote != scenario.portfolio.quote:
-            raise ScenarioError(
-                f"`portfolio.quote` must be the quote currency of {instrument.id}: got "
-                f"{scenario.portfolio.quote}, which is not {instrument.quote}."
-            )
-        if instrument.contract == "inverse":
-            raise ScenarioError(
-                f"{instrument.id}: `contract` must be spot or linear in this version: got inverse."
-            )
     return found
 
 

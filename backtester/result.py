@@ -45,6 +45,7 @@ class RunResult:
         orders: One row an order: stamps, what was asked, what became of it, our mid then.
         changes: One row a cancel or another change asked for.
         fills: One row an execution, with fee, realised profit and slippage in bps.
+        payments: One row a payment of funding or insurance, received is positive.
         reports: One row a report that reached us.
         equity: The venue's account on a regular grid, closed by the mark at the end.
         predictions: One row a request, with every stamp, replica, outcome and value.
@@ -57,6 +58,7 @@ class RunResult:
     orders: pl.DataFrame
     changes: pl.DataFrame
     fills: pl.DataFrame
+    payments: pl.DataFrame
     reports: pl.DataFrame
     equity: pl.DataFrame
     predictions: pl.DataFrame
@@ -134,7 +136,8 @@ def build_result(run: Run) -> RunResult:
     """Return the result of a run that has come to its end."""
     ledger = run.engine.ledger
     orders = _orders_frame(ledger)
-    fills = _fills_frame(ledger, orders)
+    told = _frame(ledger.reports).select("report", "visible_at")
+    fills = _fills_frame(ledger, orders, told)
     mids = {name: book.mid for name, book in run.venue.books.items()}
     equity = _stamped(pl.DataFrame(run.equity.to_columns((run.until, mids))), ("time",))
     predictions = _predictions_frame(run)
@@ -142,6 +145,10 @@ def build_result(run: Run) -> RunResult:
         "orders": orders,
         "changes": _changes_frame(run),
         "fills": fills,
+        "payments": _stamped(
+            _frame(ledger.payments).join(told, on="report", how="left", maintain_order="left"),
+            ("venue_time", "visible_at"),
+        ),
         "reports": _stamped(_frame(ledger.reports), ("venue_time", "visible_at")),
         "equity": equity,
         "predictions": predictions,
@@ -193,16 +200,9 @@ def _orders_frame(ledger: Any) -> pl.DataFrame:
     )
 
 
-def _fills_frame(ledger: Any, orders: pl.DataFrame) -> pl.DataFrame:
-    fills = _stamped(_frame(ledger.fills), ("venue_time",))
-    reports = _stamped(_frame(ledger.reports).filter(pl.col("kind") == "filled"), ("visible_at",))
-    # the n-th fill of an order is told by the n-th report of a fill of it
-    nth = pl.int_range(pl.len()).over("order").alias("nth")
-    reports = reports.select("order", nth, "visible_at")
-    fills = fills.with_columns(nth).join(
-        reports, on=("order", "nth"), how="left", maintain_order="left"
-    )
-    fills = fills.drop("nth")
+def _fills_frame(ledger: Any, orders: pl.DataFrame, told: pl.DataFrame) -> pl.DataFrame:
+    fills = _frame(ledger.fills).join(told, on="report", how="left", maintain_order="left")
+    fills = _stamped(fills, ("venue_time", "visible_at"))
     decided = orders.select("order", "decision_mid")
     fills = fills.join(decided, on="order", how="left", maintain_order="left")
     slippage = pl.col("side") * (pl.col("price") / pl.col("decision_mid") - 1) * 1e4

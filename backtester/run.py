@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from backtester.account import Account, Units
 from backtester.callbacks import check_names, check_planes
 from backtester.engine import Engine
-from backtester.equity import EquitySampler, sampling_period
+from backtester.equity import EquitySampler, mids_of, sampling_period
 from backtester.errors import ScenarioError
 from backtester.feed import MarketFeed
 from backtester.loading import load_predictor, load_strategy, open_catalog, scenario_instruments
+from backtester.money import Money
 from backtester.outlook import Outlook, label_features
 from backtester.planes import ExogenousPlanes, Planned
 from backtester.result import RunResult, build_result
@@ -146,7 +146,9 @@ class Run:
                 asked = [o.visible_at[o.outcome == _COMPLETED] for o in outcomes]
                 self.outlook.read(window.ours, asked, window.until)
             self.equity.sample(
-                self._venue_quotes(window), engine.ledger.venue_entries, window.until
+                {name: mids_of(window.venue[(name, QUOTES.name)]) for name in self.names},
+                engine.ledger.venue_entries,
+                window.until,
             )
             engine.ledger.close_window(self.trace)
             self.trace.flush()
@@ -161,9 +163,8 @@ class Run:
 
         scenario = self.scenario
         self.instruments = scenario_instruments(scenario, self.catalog)
-        units = Units(self.instruments)
-        cash = units.from_decimal(scenario.portfolio.balances[scenario.portfolio.quote])
-        account = Account(units, cash)
+        self.money = money = Money(scenario, self.instruments)
+        units, account = money.units, money.account
         execution, seed = scenario.execution, scenario.seed
         self.venue = Venue(self.names, units, account, Fraction(scenario.portfolio.leverage))
         self.engine = Engine(
@@ -172,12 +173,12 @@ class Run:
             self.names,
             units,
             self.venue,
-            Account(units, cash),
+            money.belief,
             action_samplers(execution, seed),
             np.random.Generator(np.random.Philox(seed)),
         )
         self.period_ns = scenario.report.sampling or sampling_period(self.until - self.start)
-        self.equity = EquitySampler(self.names, units, account, self.start, self.period_ns)
+        self.equity = EquitySampler(money.valuation, account, self.start, self.period_ns)
 
     def _make_exogenous_planes(self) -> None:
         scenario = self.scenario
@@ -323,7 +324,6 @@ class Run:
             kept.append(rest)
         self.engine.ledger.close_window(self.trace)
         self.trace.flush()
-        self.venue.account.check()
-        self.engine.belief.check()
-        self.equity.check(self.venue.account)
+        self.money.check(is_settled=not self.engine.gateway.in_flight["reports"])
+        self.equity.check(self.money.account)
         return build_result(self)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Any
@@ -21,8 +21,11 @@ from backtester.execution_config import ExecutionConfig
 from backtester.scenario_faults import described
 from backtester.scenario_file import load_yaml
 from backtester.strict import Strict
+from backtester.venue.fees import DEFAULT
 from clock.units import Duration, Instant, format_duration, format_instant
 from featurizer.config import FeaturizerConfig
+from featurizer.market import ExactDecimal, PositiveDecimal
+from featurizer.nearest import nearest
 from featurizer.synthetic import SyntheticMarket
 from inference.config import InferenceConfig
 
@@ -37,6 +40,8 @@ __all__ = [
 ]
 
 DEFAULT_LOOP = "main"
+
+Balance = Annotated[ExactDecimal, Field(ge=0, allow_inf_nan=False)]
 
 
 class DataConfig(Strict):
@@ -85,23 +90,17 @@ class StrategyConfig(Strict):
 
 
 class PortfolioConfig(Strict):
-    """Opening balances, and how far perpetuals may be levered."""
+    """Opening balances, the currency of the report, and how far perpetuals may be levered."""
 
-    quote: str = Field(min_length=1)
-    balances: dict[str, Decimal]
+    quote: str = Field(min_length=1, description="Currency of the report.")
+    balances: dict[str, Balance] = Field(
+        description="What is held of each currency at the start; what is not named is 0."
+    )
+    rates: dict[str, PositiveDecimal] = Field(
+        default_factory=dict,
+        description="What one unit of a currency is worth in `quote`, where no instrument says so.",
+    )
     leverage: Decimal = Field(default=Decimal(1), gt=0)
-
-    @model_validator(mode="after")
-    def _only_quote(self) -> PortfolioConfig:
-        others = sorted(set(self.balances) - {self.quote})
-        if others or self.quote not in self.balances:
-            raise ValueError(
-                f"`balances` must hold the quote currency {self.quote} and nothing else yet: got "
-                f"{', '.join(sorted(self.balances)) or 'nothing'}"
-            )
-        if self.balances[self.quote] < 0:
-            raise ValueError(f"`balances` must not be negative: got {self.balances[self.quote]}")
-        return self
 
 
 class ReportConfig(Strict):
@@ -151,10 +150,29 @@ class Scenario(Strict):
         label = self.featurizer.label_feature if self.featurizer is not None else None
         if self.training is not None and label is None:
             raise ValueError("`training` needs `featurizer.label_feature`")
+        self._check_named()
         _check_grid("report.sampling", self.report.sampling, self.data)
         grid = self.featurizer.sampling if self.featurizer is not None else None
         _check_grid("featurizer.sampling", grid, self.data)
         return self
+
+    def _check_named(self) -> None:
+        execution, known = self.execution, self.data.instruments
+        named: dict[str, Mapping[str, Any]] = {
+            "execution.fees": execution.fees,
+            "execution.margin": execution.margin,
+        }
+        for limit in ("max_position", "max_order_quantity", "max_order_notional"):
+            value = getattr(execution.risk, limit, None)
+            if isinstance(value, dict):
+                named[f"execution.risk.{limit}"] = value
+        for where, by_instrument in named.items():
+            for name in by_instrument:
+                if name not in known and not (name == DEFAULT and "risk" not in where):
+                    raise ValueError(
+                        f"`{where}` must name instruments of `data.instruments`: got `{name}`. "
+                        f"{nearest(name, known)}"
+                    )
 
     def resolved(self) -> dict[str, Any]:
         """Return the scenario with every default written out, as plain JSON values."""

@@ -13,13 +13,14 @@ from decimal import Decimal
 from fractions import Fraction
 from typing import Annotated, Any
 
+import numpy as np
 from pydantic import BeforeValidator, Field, model_validator
 
 from backtester.account import Account
 from backtester.account_units import Units
 from backtester.strict import Strict
 from backtester.venue.fees import DEFAULT
-from featurizer.market import ExactDecimal, PositiveDecimal
+from featurizer.market import Array, ExactDecimal, PositiveDecimal
 
 __all__ = ["Margin", "MarginModels", "MarginTerms"]
 
@@ -197,6 +198,32 @@ class Margin:
         worth = self._units.twice_cost(name, lots, twice_mid)
         profit = worth - 2 * account.bases.get(name, 0) * self._units[name].multiplier
         return profit * self._scale - self._maintenance[name] * abs(worth)
+
+    def near_shortfall(self, currency: str, twice_mids: Mapping[str, Array]) -> Array:
+        """Return where, of many marks, the cushion may lie below zero, to the accuracy of floats.
+
+        Args:
+            currency: Of the wallet.
+            twice_mids: Marks of each perpetual held. Shape (n,) each.
+
+        Returns:
+            Places, ascending; a superset of those where it does.
+        """
+        account, scale = self._account, self._scale
+        total: Any = 2.0 * account.balance(currency) * scale
+        size: Any = abs(total)
+        for name, mids in twice_mids.items():
+            unit, lots = self._units[name], account.position(name)
+            if unit.is_inverse:
+                worth = -4.0 * lots * (unit.inverse[0] / unit.inverse[1]) / mids
+            else:
+                worth = float(lots * unit.multiplier) * mids
+            cost = 2.0 * account.bases[name] * unit.multiplier
+            total = total + (worth - cost) * scale - self._maintenance[name] * np.abs(worth)
+            size = size + (np.abs(worth) + abs(cost)) * scale
+        # rounding to whole units, of each inverse position, and of the floats themselves
+        slack = 4.0 * scale * len(twice_mids) + 1e-12 * size
+        return np.flatnonzero(total < slack)
 
     def held(self, currency: str) -> list[str]:
         """Return the perpetuals of a currency in which there is a position."""
