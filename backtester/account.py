@@ -45,6 +45,7 @@ class LedgerEntry(NamedTuple):
         basis: Cost of that position after it, in steps (tick·lots; ledger units of the base
             currency where the contract is inverse).
         net: `realised` less the fees of closing and of opening what was closed.
+        closed: Lots of the position before it that it closed.
         booking: Fill, funding or insurance.
         amount: What a payment added to the cash, 0 for a fill.
     """
@@ -58,6 +59,7 @@ class LedgerEntry(NamedTuple):
     position: int
     basis: int
     net: int = 0
+    closed: int = 0
     booking: Booking = Booking.FILL
     amount: int = 0
 
@@ -187,7 +189,7 @@ class Account:
         position = self.positions.get(instrument, 0)
         basis = self.bases.get(instrument, 0)
         multiplier = unit.multiplier
-        realised = net = 0
+        realised = net = closed = 0
         opened, opening_fee = lots, fee
         if position * lots < 0:
             closed = min(abs(lots), abs(position))
@@ -223,7 +225,7 @@ class Account:
         else:
             wallet.cash += realised - fee
         return LedgerEntry(
-            instrument, lots, ticks, fee, realised, wallet.cash, position, basis, net
+            instrument, lots, ticks, fee, realised, wallet.cash, position, basis, net, closed
         )
 
     def apply_payment(self, instrument: str, booking: Booking, amount: int) -> LedgerEntry:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 import numpy as np
 
 from backtester.account import Booking, LedgerEntry, Units
@@ -221,7 +223,7 @@ class TradingLedger:
                     currency,
                     fill.fee,
                     to_float(entry.realised),
-                    to_float(entry.net),
+                    to_float(entry.net) if entry.closed else _NOTHING,
                     float(entry.position * self._units[fill.instrument].lot_size),
                 )
             )
@@ -237,7 +239,7 @@ class TradingLedger:
             rank: Rank of that callback.
             reason: The limit.
         """
-        self.outcomes.rows.append((order.number, now, "refused", reason.name.lower()))
+        self.ended(order.number, "refused", reason.name.lower())
         words = (self._index[order.instrument], int(reason))
         self._note(EntryKind.REFUSAL, (now, rank, order.number), words)
 
@@ -295,11 +297,11 @@ class TradingLedger:
 
     def _entry(self, kind: EntryKind, now: int, rank: int, entry: LedgerEntry) -> None:
         self._counts[kind] += 1
-        words: tuple[int, ...] = entry[1:_FILL_WORDS]
-        if entry.booking is not Booking.FILL:
-            words = (entry.booking, entry.amount, entry.cash)
-        head = (now, rank, self._counts[kind])
-        self._note(kind, head, (self._index[entry.instrument], *words))
+        place, head = self._index[entry.instrument], (now, rank, self._counts[kind])
+        if entry.booking is Booking.FILL:
+            self._note(kind, head, (place, *cast("tuple[int, ...]", entry[1:_FILL_WORDS])))
+        else:
+            self._note(kind, head, (place, entry.booking, entry.amount, entry.cash))
 
     def _note(self, kind: EntryKind, head: tuple[int, ...], words: tuple[int, ...]) -> None:
         self._entries.setdefault(kind, []).append((*head, *words))

@@ -63,7 +63,8 @@ class Valuation:
         self.units = units
         self.currency = currency
         fixed = {name: float(rate) for name, rate in (rates or {}).items()} | {currency: 1.0}
-        self.rates = {name: self._rate(name, fixed) for name in currencies}
+        quotes = (units[name].quote for name in units.instruments)
+        self.rates = {name: self._rate(name, fixed) for name in (*currencies, *quotes)}
 
     def _rate(self, name: str, fixed: Mapping[str, float]) -> Rate:
         """Return the shortest way to the report's currency, the first of those as short."""
