@@ -124,6 +124,11 @@ class Run:
             loops=scenario.inference_config.keys(),
         )
         self._make_trading_plane(strategy)
+        if strategy.submits_requests and not self.engine.desk.is_instant:
+            raise ScenarioError(
+                "`execution.decision_latency` must be 0 for a strategy that submits its own "
+                "requests: they are numbered when they leave. Put it into the loop's `network.out`."
+            )
         self._make_exogenous_planes()
         self._make_sources(strategy)
 
