@@ -29,7 +29,13 @@ class MostOrders(Strict):
     """Most orders and changes that may leave within `(now - per, now]`; cancels always may."""
 
     orders: int = Field(ge=1)
-    per: Duration = Field(gt=0)
+    per: Duration
+
+    @model_validator(mode="after")
+    def _lasts(self) -> MostOrders:
+        if self.per == 0:
+            raise ValueError("`per` must be above zero: got 0s")
+        return self
 
 
 class RiskConfig(Strict):

@@ -72,11 +72,13 @@ class Tiered(_Model):
 
     kind: Literal["tiered"] = "tiered"
     tiers: tuple[Tier, ...] = Field(min_length=1)
-    window: Duration = Field(default=30 * 86_400 * 1_000_000_000, gt=0)
+    window: Duration = 30 * 86_400 * 1_000_000_000
     opening_volume: NotNegative = Decimal(0)
 
     @model_validator(mode="after")
     def _ascending(self) -> Tiered:
+        if self.window == 0:
+            raise ValueError("`window` must be above zero: got 0s")
         volumes = [tier.volume for tier in self.tiers]
         if volumes[0] != 0 or any(b <= a for a, b in pairwise(volumes)):
             raise ValueError(
