@@ -8,7 +8,7 @@ from backtester.errors import ScenarioError
 from backtester.strategy import Strategy
 from featurizer.nearest import nearest
 
-__all__ = ["CALLBACKS", "check_names", "check_planes", "overrides"]
+__all__ = ["CALLBACKS", "check_names", "check_planes", "needs", "overrides"]
 
 CALLBACKS = tuple(name for name in vars(Strategy) if name.startswith("on_"))
 """Every callback that there is, in the order of `Strategy`."""
@@ -17,6 +17,11 @@ CALLBACKS = tuple(name for name in vars(Strategy) if name.startswith("on_"))
 def overrides(strategy: Strategy, callback: str) -> bool:
     """Return whether a strategy overrides a callback, and so wants to be called."""
     return getattr(type(strategy), callback) is not getattr(Strategy, callback)
+
+
+def needs(strategy: Strategy, callback: str) -> bool:
+    """Return whether a strategy overrides a callback and cannot do without it."""
+    return overrides(strategy, callback) and callback not in strategy.optional_callbacks
 
 
 def check_names(strategy: Strategy) -> None:
@@ -37,6 +42,12 @@ def check_names(strategy: Strategy) -> None:
                         f"`{name}.{method}` must be a callback, as its name begins with on_: there "
                         f"is none of that name. {nearest(method, CALLBACKS)}"
                     )
+    for callback in strategy.optional_callbacks:
+        if callback not in CALLBACKS:
+            raise ScenarioError(
+                f"`{name}.optional_callbacks` must name callbacks: got {callback!r}. "
+                f"{nearest(callback, CALLBACKS)}"
+            )
     for attribute in vars(strategy):
         if attribute in CALLBACKS:
             raise ScenarioError(
@@ -56,7 +67,7 @@ def check_planes(strategy: Strategy, *, has_rows: bool, loops: Collection[str]) 
     Raises:
         ScenarioError: Naming the callback, and what would wake it.
     """
-    needs = (
+    wakers = (
         ("on_features", has_rows, "a `featurizer`, whose rows wake it", "none"),
         ("on_prediction", bool(loops), "an `inference_config`, whose answers wake it", "none"),
         (
@@ -66,8 +77,8 @@ def check_planes(strategy: Strategy, *, has_rows: bool, loops: Collection[str]) 
             "an empty one",
         ),
     )
-    for callback, is_woken, what, got in needs:
-        if overrides(strategy, callback) and not is_woken:
+    for callback, is_woken, what, got in wakers:
+        if needs(strategy, callback) and not is_woken:
             raise ScenarioError(
                 f"`{type(strategy).__name__}.{callback}` needs {what}: got {got}. Add it, or drop "
                 "the callback."

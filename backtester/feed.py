@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from backtester.callbacks import overrides
+from backtester.callbacks import needs, overrides
 from backtester.errors import ScenarioError
 from backtester.sources import MarketSource, QuoteSource
 from backtester.strategy import Strategy
@@ -78,7 +78,7 @@ class MarketFeed:
         heard = {source.callback for source, _ in self.streams}
         for kind in (TRADES, BARS):
             callback = f"on_{kind.name.removesuffix('s')}"
-            if self.wanted[callback] is not None and callback not in heard:
+            if needs(strategy, callback) and callback not in heard:
                 raise ScenarioError(
                     f"`{type(strategy).__name__}.{callback}` needs {kind.name} of "
                     f"{', '.join(self._names)}: the catalog holds none. Ingest them, or drop it."

@@ -33,6 +33,10 @@ class InheritsTheMistake(Misspelt):
         pass
 
 
+class OptionalMistake(Strategy):
+    optional_callbacks = ("on_bars",)
+
+
 class OnTheObject(Strategy):
     def __init__(self) -> None:
         self.on_quote = lambda ctx, quote: None  # type: ignore[method-assign]
@@ -46,12 +50,28 @@ class OnTheObject(Strategy):
         (ReadsData(), r"`ReadsData.on_data` needs the class to name the kinds.*`data_fields`"),
         (Misspelt(), r"`Misspelt.on_quotes` must be a callback.*Did you mean 'on_quote'\?"),
         (InheritsTheMistake(), r"`InheritsTheMistake.on_quotes` must be a callback"),
+        (OptionalMistake(), r"`OptionalMistake.optional_callbacks` must name callbacks.*on_bar"),
         (OnTheObject(), r"`OnTheObject.on_quote` must be a method of the class"),
     ],
 )
 def test_a_callback_that_nothing_can_wake_is_refused(tmp_path, strategy, message):
     with pytest.raises(ScenarioError, match=message):
         play(tmp_path, strategy, [Quote(0)])
+
+
+def test_a_strategy_may_say_which_callbacks_it_can_do_without(tmp_path):
+    class Either(ReadsRows):
+        optional_callbacks = ("on_features", "on_bar")
+
+        def on_bar(self, ctx: Any, bar: Any) -> None:
+            self.note(ctx, "bar")
+
+        def on_quote(self, ctx: Any, quote: Any) -> None:
+            self.note(ctx, "quote")
+
+    strategy = Either()
+    play(tmp_path, strategy, [Quote(1)])
+    assert [name for _, name, _ in strategy.heard] == ["quote"]
 
 
 def test_callbacks_that_the_scenario_can_wake_are_woken(tmp_path):
