@@ -15,11 +15,12 @@ from backtester.errors import OrderError, StrategyError
 from backtester.gateway import Gateway
 from backtester.ledger import TradingLedger
 from backtester.money import PAYMENTS, book_report
-from backtester.order_entry import OrderEntry
-from backtester.orders import Report, Side
+from backtester.order_manager import OrderManager
+from backtester.orders import Report
 from backtester.sources import ItemSource, Place, QuoteSource
 from backtester.strategy import Strategy
 from backtester.timeline import Timeline
+from backtester.trader import Trader
 from backtester.venue.venue import Venue
 from clock.errors import InputError, SimulationError, TimeWentBackwardsError
 from clock.rank import Rank
@@ -31,6 +32,8 @@ from inference.rows import MISSING
 if TYPE_CHECKING:
     import numpy as np
 
+    from backtester.admission import Admission
+    from backtester.book_view import BookView
     from backtester.latencies import ActionSamplers
     from backtester.records import FeatureRow, Prediction
 
@@ -53,6 +56,7 @@ class Engine:
         venue: The venue, with its own account of us.
         belief: Our account, fed by reports.
         latencies: A sampler for each action.
+        admission: The venue's door.
         random: The strategy's generator.
     """
 
@@ -65,6 +69,7 @@ class Engine:
         venue: Venue,
         belief: Account,
         latencies: ActionSamplers,
+        admission: Admission,
         random: np.random.Generator,
     ) -> None:
         self.clock = clock
@@ -82,8 +87,10 @@ class Engine:
         self.submit: Callable[[str, tuple[float, ...], int], int] | None = None
         self.context = Context(self)
         self.desk = Desk(clock, latencies.decision)
-        self.gateway = Gateway(clock, venue, self.ledger, latencies, self._hear)
-        self._order_entry = OrderEntry(units)
+        self.gateway = Gateway(clock, venue, self.ledger, latencies, admission, self._hear)
+        venue.listener = self.gateway.publish
+        self.manager = OrderManager(units)
+        self.trader = Trader(self)
         self._hears_orders = overrides(strategy, "on_order")
         self._hears_fills = overrides(strategy, "on_fill")
         self._on_order = self.desk.timed("on_order", strategy.on_order)
@@ -92,7 +99,7 @@ class Engine:
         self._timeline = Timeline(())
         self._action: tuple[int, str] | None = None
         self._timers = 0
-        self._stopped = False
+        self.is_stopped = False
         self._driving = False
         self._turned = Place(_NEVER, Rank.TIMER, None, 0)
 
@@ -126,7 +133,7 @@ class Engine:
 
     def stop(self) -> None:
         """Call `on_stop` at the end of the run; no order leaves from here."""
-        self._stopped = True
+        self.is_stopped = True
         self._guard(
             partial(self._act, _BEFORE_EVERYTHING, "on_stop", self.strategy.on_stop, self.context)
         )
@@ -211,6 +218,11 @@ class Engine:
         """Return the newest quote that is visible now."""
         return self.quotes[self.instrument_name(instrument)].latest(self.place())
 
+    def latest_book(self, instrument: str | None) -> BookView:
+        """Return our view of a book, from what is visible now."""
+        name = self.instrument_name(instrument)
+        return self.quotes[name].book(self.place())
+
     def latest_data(self, kind: str, instrument: str | None) -> Any:
         """Return the newest record of a user's kind that is visible now."""
         name = self.instrument_name(instrument)
@@ -244,7 +256,7 @@ class Engine:
                 "`ctx.inference.submit` must be announced, since it makes the run go in lockstep: "
                 f"got {type(self.strategy).__name__}.submits_requests = False. Set it to True."
             )
-        if self._stopped:
+        if self.is_stopped:
             raise OrderError("`on_stop` must not submit requests: the run is over.")
         place = self.instruments.index(self.instrument_name(instrument))
         return self.submit(self._loop(loop), values, place)
@@ -270,20 +282,7 @@ class Engine:
             (1, self._timers),
         )
 
-    def send(self, instrument: str, side: Side, quantity: float, limit_price: float | None) -> int:
-        """Send an order on its way to the venue; return its number."""
-        if self._stopped:
-            raise OrderError("`on_stop` must not send orders: the run is over. Use a timer before.")
-        name = self.instrument_name(instrument)
-        sent_at = self.desk.leaves_at
-        order = self._order_entry.make(name, side, quantity, limit_price, sent_at)
-        place = self.place()
-        mid, staleness = self._decision(name, place)
-        self.ledger.order(order, place.now, place.rank, mid, staleness)
-        self.gateway.send(order)
-        return order.number
-
-    def _decision(self, instrument: str, place: Place) -> tuple[float, int]:
+    def decision(self, instrument: str, place: Place) -> tuple[float, int]:
         """Return our mid, and the age of the newest event behind what we decide on."""
         mid, event_time = self.quotes[instrument].mid_and_event_time(place)
         answers = [source.latest(place) for source in self.predictions.values()]
@@ -293,6 +292,7 @@ class Engine:
     def _hear(self, report: Report) -> None:
         now = self.clock.now
         self.ledger.report(report, now)
+        self.manager.hear(report)
         entry = book_report(self.belief, report)
         if entry is not None:
             self.ledger.believed(now, entry)

@@ -11,6 +11,7 @@ from backtester.strict import Strict
 from backtester.venue.fees import FeeModels
 from backtester.venue.funding_config import FundingConfig
 from backtester.venue.margin import MarginModels
+from backtester.venue.queue_config import Back, QueueModel
 from clock.latency import ZERO_LATENCY, LatencyModel
 from clock.units import Duration, Instant, format_instant
 
@@ -104,6 +105,17 @@ class ExecutionConfig(Strict):
     decision_latency: LatencyModel = Field(
         default=ZERO_LATENCY,
         description="How long each callback keeps the strategy busy; its orders leave at the end.",
+    )
+    book: Literal["quotes", "depth", "bars"] | None = Field(
+        default=None,
+        description="What the venue's book is made of; by default the first of these that the "
+        "catalog holds for an instrument.",
+    )
+    queue_model: QueueModel = Field(
+        default=Back(), description="Who leaves a price level: those ahead of us or those behind."
+    )
+    self_trade: Literal["cancel_resting", "cancel_incoming", "cancel_both"] = Field(
+        default="cancel_resting", description="What happens when an order meets our own."
     )
     rate_limit: RateLimit | None = None
     overload: Overload | None = None

@@ -130,6 +130,11 @@ class OrderManager:
         elif kind is ReportKind.MODIFY_REJECTED or report.reason is Reason.REQUESTED:
             believed.changes -= 1
 
+    def find(self, number: int) -> Order | None:
+        """Return an order that is open as far as we know, None where it has ended."""
+        believed = self._open.get(number)
+        return None if believed is None else believed.order
+
     def open_orders(self, instrument: str | None = None) -> tuple[OpenOrder, ...]:
         """Return the orders that are open as far as we know, by number.
 

@@ -1,6 +1,6 @@
 """Orders, what the venue says about them, and their fills, in whole ticks and lots.
 
-`docs/venue.md` says what happens to them; `backtester/order_state.py` which report may follow which.
+`docs/venue.md` says what happens to them, `order_state.py` which report may follow which.
 """
 
 from __future__ import annotations

@@ -138,7 +138,7 @@ def build_result(run: Run) -> RunResult:
     orders = _orders_frame(ledger)
     told = _frame(ledger.reports).select("report", "visible_at")
     fills = _fills_frame(ledger, orders, told)
-    mids = {name: book.mid for name, book in run.venue.books.items()}
+    mids = run.venue.mids(run.until)
     equity = _stamped(pl.DataFrame(run.equity.to_columns((run.until, mids))), ("time",))
     predictions = _predictions_frame(run)
     frames = {

@@ -100,10 +100,11 @@ def _coefficient(run: Run, predictions: pl.DataFrame) -> dict[str, Any]:
 def _at_the_end(run: Run) -> dict[str, Any]:
     """Return what the end of the run found open: it is marked, never closed."""
     account = run.venue.account
+    mids = run.venue.mids(run.until)
     held = {
         name: {
             "position": float(lots * account.units[name].lot_size),
-            "marked_at": rounded(run.venue.books[name].mid),
+            "marked_at": rounded(mids[name]),
         }
         for name, lots in account.positions.items()
         if lots

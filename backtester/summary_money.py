@@ -29,7 +29,7 @@ def money_of(run: Run, frames: Mapping[str, pl.DataFrame]) -> dict[str, Any]:
     """
     money = run.money
     account, valuation = money.account, money.valuation
-    mids = {name: book.mid for name, book in run.venue.books.items()}
+    mids = run.venue.mids(run.until)
     rates = {name: valuation.rate(name, mids) for name in account.wallets}
     opening = valuation.opening(account, run.equity.first_mids)
     curve = frames["equity"]["equity"].to_numpy()
