@@ -41,6 +41,13 @@ class Market(Taking):
         if len(self.resting):
             self.resting.open_window(self.tape)
 
+    def catch_up(self, now: int) -> None:
+        """Let the records up to an instant pass, of which the clock has seen to what they fill."""
+        if len(self.resting):
+            code = self.resting.scan(self.tape.end(now))
+            assert code == DONE, "a fill was due before this arrival"
+        self.book.advance(now)
+
     def resolve(self, now: int) -> None:
         """Do what the records up to an instant, and the instant itself, do to resting orders."""
         taken: list[tuple[int, int, int, int]] = []

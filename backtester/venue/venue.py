@@ -127,6 +127,9 @@ class Venue:
         """
         for market in self.markets.values():
             market.book.advance(now)
+        touched = [message.instrument] if message.instrument else list(self.markets)
+        for name in touched:
+            self.markets[name].catch_up(now)
         if isinstance(message, Order):
             self.markets[message.instrument].arrive((message,), now)
         elif isinstance(message, OrderGroup):
@@ -135,7 +138,7 @@ class Venue:
             self._modify(message, now)
         else:
             self._cancel(message)
-        for name in self._touched(message):
+        for name in touched:
             self._lookaheads[name].start()
         outcomes = self._register.take_outcomes()
         self.after(now)
@@ -178,6 +181,7 @@ class Venue:
     def cancel_held(self, instruments: Sequence[str], now: int, reason: Reason) -> list[Outcome]:
         """Cancel every live order of some instruments, for a reason of the venue's own."""
         for name in instruments:
+            self.markets[name].catch_up(now)
             for live in self.markets[name].live:
                 if live.order.number in self._register.live:
                     self.markets[name].cancel(live, reason)
@@ -201,8 +205,9 @@ class Venue:
             limit_ticks=0,
         )
         market = self.markets[instrument]
-        market.book.advance(now)
+        market.catch_up(now)
         market.close(order, now)
+        self._lookaheads[instrument].start()
         return self._register.take_outcomes()
 
     def _resolve(self, market: Market, now: int) -> None:
@@ -235,9 +240,6 @@ class Venue:
             live = self._register.live.get(number)  # a partner may have gone with another
             if live is not None and instrument in ("", live.order.instrument):
                 self.markets[live.order.instrument].cancel(live)
-
-    def _touched(self, message: Message) -> Sequence[str]:
-        return [message.instrument] if message.instrument else list(self.markets)
 
     def _make_book(self, name: str) -> TopOfBook | DepthBook:
         unit = self.units[name]
