@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from backtester.order_manager import OpenOrder
     from backtester.orders import TimeInForce
     from backtester.records import FeatureRow, Prediction
+    from backtester.terms import Terms
 
 __all__ = ["Context", "InferenceView", "PortfolioView"]
 
@@ -158,6 +159,14 @@ class Context:
             instrument: Id; may be left out when the scenario has one.
         """
         return self._engine.latest_book(instrument)
+
+    def terms(self, instrument: str | None = None) -> Terms:
+        """Return the steps of an instrument's prices and quantities.
+
+        Args:
+            instrument: Id; may be left out when the scenario has one.
+        """
+        return self._engine.terms[self._engine.instrument_name(instrument)]
 
     def orders(self, instrument: str | None = None) -> tuple[OpenOrder, ...]:
         """Return the orders that are open as far as we know, by number.

@@ -8,6 +8,7 @@ from operator import index
 from typing import TYPE_CHECKING, Any
 
 from backtester.account import Account, Units
+from backtester.bar_source import NoQuotes
 from backtester.callbacks import overrides
 from backtester.context import Context
 from backtester.desk import Desk
@@ -19,6 +20,7 @@ from backtester.order_manager import OrderManager
 from backtester.orders import Report
 from backtester.sources import ItemSource, Place, QuoteSource
 from backtester.strategy import Strategy
+from backtester.terms import Terms
 from backtester.timeline import Timeline
 from backtester.trader import Trader
 from backtester.venue.venue import Venue
@@ -80,7 +82,7 @@ class Engine:
         self.belief = belief
         self.random = random
         self.ledger = TradingLedger(units, instruments)
-        self.quotes: Mapping[str, QuoteSource] = {}
+        self.quotes: Mapping[str, QuoteSource | NoQuotes] = {}
         self.data: Mapping[tuple[str, str], ItemSource] = {}
         self.rows: ItemSource | None = None
         self.predictions: Mapping[str, ItemSource] = {}
@@ -90,6 +92,10 @@ class Engine:
         self.gateway = Gateway(clock, venue, self.ledger, latencies, admission, self._hear)
         venue.listener = self.gateway.publish
         self.manager = OrderManager(units)
+        self.terms = {
+            name: Terms(float(units[name].tick_size), float(units[name].lot_size))
+            for name in instruments
+        }
         self.trader = Trader(self)
         self._hears_orders = overrides(strategy, "on_order")
         self._hears_fills = overrides(strategy, "on_fill")

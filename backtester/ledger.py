@@ -162,7 +162,9 @@ class TradingLedger:
             arrives_at: When it will reach the venue.
         """
         is_cancel = isinstance(request, CancelRequest)
-        lots, ticks = (0, 0) if is_cancel else (request.lots, request.limit_ticks)
+        lots, ticks = 0, 0
+        if isinstance(request, ModifyRequest):
+            lots, ticks = request.lots, request.limit_ticks
         name = request.instrument
         self.changes.rows.append(
             (
