@@ -52,6 +52,17 @@ class Consequences:
         self._end(live, ReportKind.CANCELED, reason)
         self.resting.settle()
 
+    def _released(self) -> dict[LiveOrder, int]:
+        """Return the exits of entries that were filled, with the lots filled since the last."""
+        fresh = {}
+        for entry in self.groups.take_entries():
+            for live in self.groups.exits(entry):
+                fresh[live] = entry.filled - entry.released
+                if live.state is OrderState.HELD:
+                    live.total = entry.filled
+            entry.released = entry.filled
+        return fresh
+
     def _after_fill(self, live: LiveOrder, lots: int) -> None:
         if live.order.group:
             for partner in list(self.groups.partners(live)):

@@ -90,13 +90,15 @@ class Liquidator:
         if self._is_closing:
             return
         for currency in self._currencies:
-            if self._margin.held(currency):
-                if self._margin.cushion(currency, self._venue.twice_mids()) < 0:
-                    self._call_at(now, currency)
-                else:
-                    self._look_ahead(currency, now)
-            else:
-                self._due[currency] = NEVER
+            self._ask_anew(currency, now)
+
+    def _ask_anew(self, currency: str, now: int) -> None:
+        if not self._margin.held(currency):
+            self._due[currency] = NEVER
+        elif self._margin.cushion(currency, self._venue.twice_mids()) < 0:
+            self._call_at(now, currency)
+        else:
+            self._look_ahead(currency, now)
 
     def _look_ahead(self, currency: str, after: int | None) -> None:
         if self._may_fall_short(currency):
@@ -166,13 +168,18 @@ class Liquidator:
         if self._margin.cushion(currency, self._venue.twice_mids()) >= 0:
             self.after(instant)
             return
+        held = dict(self._clearing.account.positions)
         self._is_closing = True
         outcomes = self._close(currency, instant)
         self._is_closing = False
-        self.instants.append((instant, currency))
+        if held != self._clearing.account.positions:
+            self.instants.append((instant, currency))
         self._venue.publish(outcomes, instant, Rank.MATCHING)
         for name in self._currencies:
-            if self._margin.held(name):
+            if name != currency:
+                self._ask_anew(name, instant)
+            elif self._margin.held(name):
+                # what the book could not take waits for its next record
                 self._look_ahead(name, instant)
 
     def _close(self, currency: str, now: int) -> list[Outcome]:

@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Protocol
 
-from backtester.venue.market import Market
 from clock.base import NEVER, Clock, Handle
 from clock.rank import Rank
 
-__all__ = ["Lookahead"]
+__all__ = ["Lookahead", "Waiting"]
 
 _FIRST_BLOCK = 64
 _LARGEST_BLOCK = 1 << 14
+
+
+class Waiting(Protocol):
+    """A market, as the clock sees it."""
+
+    def next_event(self, block: int) -> int:
+        """Return when something may be due next, having looked at so many records."""
 
 
 class Lookahead:
@@ -29,7 +36,7 @@ class Lookahead:
     """
 
     def __init__(
-        self, market: Market, clock: Clock, place: int, act: Callable[[Market, int], None]
+        self, market: Waiting, clock: Clock, place: int, act: Callable[[int], None]
     ) -> None:
         self._market = market
         self._clock = clock
@@ -45,15 +52,7 @@ class Lookahead:
         self._look()
 
     def _look(self) -> None:
-        market = self._market
-        due = market.next_expiry
-        if len(market.resting):
-            times, row = market.tape.times, market.resting.row
-            end = min(row + self._block, len(times))
-            if row < end:
-                found = market.resting.peek(end)
-                at = int(times[found if found >= 0 else end - 1])
-                due = min(due, at)
+        due = self._market.next_event(self._block)
         if due == self._due and self._handle is not None:
             return
         if self._handle is not None:
@@ -67,5 +66,5 @@ class Lookahead:
         self._handle = None
         self._due = NEVER
         self._block = min(2 * self._block, _LARGEST_BLOCK)
-        self._act(self._market, self._clock.now)
+        self._act(self._clock.now)
         self._look()

@@ -41,6 +41,21 @@ class Market(Taking):
         if len(self.resting):
             self.resting.open_window(self.tape)
 
+    def next_event(self, block: int) -> int:
+        """Return when something may be due next, `NEVER` if nothing is.
+
+        Args:
+            block: How many records to look at; where nothing happens in them, their last instant.
+        """
+        due = self.next_expiry
+        if len(self.resting):
+            times, row = self.tape.times, self.resting.row
+            end = min(row + block, len(times))
+            if row < end:
+                found = self.resting.peek(end)
+                due = min(due, int(times[found if found >= 0 else end - 1]))
+        return due
+
     def catch_up(self, now: int) -> None:
         """Let the records up to an instant pass, of which the clock has seen to what they fill."""
         if len(self.resting):
@@ -108,17 +123,6 @@ class Market(Taking):
                 if live in triggered and live.state not in ENDED:
                     self._trigger(live, now)
             triggered = []
-
-    def _released(self) -> dict[LiveOrder, int]:
-        """Return the exits of entries that were filled, with the lots filled since the last."""
-        fresh = {}
-        for entry in self.groups.take_entries():
-            for live in self.groups.exits(entry):
-                fresh[live] = entry.filled - entry.released
-                if live.state is OrderState.HELD:
-                    live.total = entry.filled
-            entry.released = entry.filled
-        return fresh
 
     def arrive(self, orders: Sequence[Order], now: int) -> None:
         """Take in orders of one message: all are accepted or refused, then each goes on."""

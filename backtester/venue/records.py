@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from backtester.errors import ScenarioError
+from backtester.venue.bar_book import BAR_COLUMNS
 from backtester.venue.book import QUOTE_COLUMNS
 from backtester.venue.depth_book import DEPTH_COLUMNS
 from backtester.venue.venue import BookKind
@@ -19,7 +20,7 @@ __all__ = ["book_kinds", "venue_requests"]
 _COLUMNS: Mapping[BookKind, tuple[str, ...]] = {
     "quotes": QUOTE_COLUMNS,
     "depth": DEPTH_COLUMNS,
-    "bars": ("open_time", "open", "high", "low", "close", "volume"),
+    "bars": BAR_COLUMNS,
 }
 _TRADE_COLUMNS = ("price", "quantity", "aggressor")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import Literal, NamedTuple
 
 from backtester.account import Account, Units
@@ -17,6 +18,8 @@ from backtester.orders import (
     ReportKind,
     Side,
 )
+from backtester.venue.bar_book import BarBook
+from backtester.venue.bar_market import BarMarket
 from backtester.venue.book import TopOfBook
 from backtester.venue.clearing import Clearing
 from backtester.venue.depth_book import DepthBook
@@ -30,7 +33,7 @@ from backtester.venue.taking import SelfTrade
 from backtester.venue.tape import NO_TAPE, Tape, trade_rows
 from clock.base import Clock
 from clock.rank import Rank
-from featurizer.market import DEPTH, QUOTES, TRADES, Array, Records, StreamKey
+from featurizer.market import TRADES, Array, Records, StreamKey
 
 __all__ = ["BookKind", "Venue", "VenueRules"]
 
@@ -84,18 +87,11 @@ class Venue:
         self.books = {name: self._make_book(name) for name in instruments}
         numbers = queue_numbers(rules.queue_model)
         self.markets = {
-            name: Market(
-                name,
-                book,
-                self._register,
-                RestingOrders(numbers),
-                rules.self_trade,
-                self.twice_mids,
-            )
+            name: self._make_market(name, book, numbers, rules.self_trade)
             for name, book in self.books.items()
         }
         self._lookaheads = {
-            name: Lookahead(market, clock, place, self._resolve)
+            name: Lookahead(market, clock, place, partial(self._resolve, market))
             for place, (name, market) in enumerate(self.markets.items())
         }
         self._closings = 0
@@ -110,9 +106,10 @@ class Venue:
     def open_window(self, records: Mapping[StreamKey, Records]) -> None:
         """Go on with the next window of the venue's records, by stream."""
         for name, book in self.books.items():
-            kind = DEPTH if self._kinds[name] == "depth" else QUOTES
-            book.open_window(records[name, kind.name])
-            self.markets[name].open_window(self._trades(records.get((name, TRADES.name))))
+            book.open_window(records[name, self._kinds[name]])
+            market = self.markets[name]
+            if isinstance(market, Market):
+                market.open_window(self._trades(records.get((name, TRADES.name))))
             self._lookaheads[name].start()
 
     def receive(self, message: Message, now: int) -> list[Outcome]:
@@ -210,7 +207,7 @@ class Venue:
         self._lookaheads[instrument].start()
         return self._register.take_outcomes()
 
-    def _resolve(self, market: Market, now: int) -> None:
+    def _resolve(self, market: Market | BarMarket, now: int) -> None:
         """Do what is due at a market by itself."""
         market.resolve(now)
         outcomes = self._register.take_outcomes()
@@ -241,9 +238,23 @@ class Venue:
             if live is not None and instrument in ("", live.order.instrument):
                 self.markets[live.order.instrument].cancel(live)
 
-    def _make_book(self, name: str) -> TopOfBook | DepthBook:
-        unit = self.units[name]
-        return DepthBook(unit) if self._kinds[name] == "depth" else TopOfBook(unit)
+    def _make_book(self, name: str) -> TopOfBook | DepthBook | BarBook:
+        unit, kind = self.units[name], self._kinds[name]
+        if kind == "bars":
+            return BarBook(unit)
+        return DepthBook(unit) if kind == "depth" else TopOfBook(unit)
+
+    def _make_market(
+        self,
+        name: str,
+        book: TopOfBook | DepthBook | BarBook,
+        numbers: Array,
+        self_trade: SelfTrade,
+    ) -> Market | BarMarket:
+        resting = RestingOrders(numbers)
+        if isinstance(book, BarBook):
+            return BarMarket(name, book, self._register, resting, self.twice_mids)
+        return Market(name, book, self._register, resting, self_trade, self.twice_mids)
 
     def _trades(self, trades: Records | None) -> Callable[[], Tape]:
         if trades is None:
