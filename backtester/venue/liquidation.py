@@ -175,12 +175,9 @@ class Liquidator:
         if held != self._clearing.account.positions:
             self.instants.append((instant, currency))
         self._venue.publish(outcomes, instant, Rank.MATCHING)
-        for name in self._currencies:
-            if name != currency:
-                self._ask_anew(name, instant)
-            elif self._margin.held(name):
-                # what the book could not take waits for its next record
-                self._look_ahead(name, instant)
+        if self._margin.held(currency):
+            # what the book could not take waits for its next record; no other currency is touched
+            self._look_ahead(currency, instant)
 
     def _close(self, currency: str, now: int) -> list[Outcome]:
         units = self._clearing.units

@@ -123,10 +123,9 @@ class PaperVenue:
     def fill(self, number: int, lots: int, ticks: int | None = None) -> Booked:
         """Fill a resting order at its price, or at a better one."""
         order = self.resting[number]
-        booked = self._fill(order, lots, order.ticks if ticks is None else ticks, is_maker=True)
-        if number in self.resting and not order.lots:
+        if lots == order.lots:
             del self.resting[number]
-        return booked
+        return self._fill(order, lots, order.ticks if ticks is None else ticks, is_maker=True)
 
     def cancel(self, number: int, lots: int | None = None) -> None:
         """Take a resting order off, or some of its lots."""
