@@ -249,6 +249,6 @@ def _raised_at(error: Exception) -> str:
 
 def _hints(cls: type[Strategy]) -> dict[str, Any]:
     try:
-        return get_type_hints(cls.__init__)
+        return get_type_hints(cls.__init__, include_extras=True)  # durations are annotated ints
     except NameError:
         return {}  # names imported for type checkers alone: nothing to check values against

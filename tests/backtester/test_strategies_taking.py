@@ -8,6 +8,9 @@ from typing import Any
 
 import pytest
 
+from backtester.errors import ScenarioError
+from backtester.loading import load_strategy
+from backtester.orders import Side
 from backtester.strategies import BuyAndHold, ImbalanceTaker, Pairs, Twap
 from tests.backtester.worlds import (
     ALPHA,
@@ -107,6 +110,13 @@ def test_a_slice_does_not_ask_again_for_what_is_on_its_way(tmp_path):
     twap = Twap(quantity=1.0, side="sell", duration=10 * MS, slices=2)
     result = play(tmp_path, twap, [Quote(0)], until=200, entry="30ms", response="30ms")
     assert [quantity for _, _, quantity in trades_of(result)] == [-0.5, -0.5]
+
+
+def test_durations_in_a_scenario_are_written_as_everywhere():
+    twap = load_strategy("backtester.strategies.Twap", {"duration": "90s", "side": "sell"})
+    assert (vars(twap)["duration"], vars(twap)["side"]) == (90_000 * MS, Side.SELL)
+    with pytest.raises(ScenarioError, match=r"`duration` is refused: a duration .*'90 parsecs'"):
+        load_strategy("backtester.strategies.Twap", {"duration": "90 parsecs"})
 
 
 # --- pairs --------------------------------------------------------------------------------------
