@@ -149,6 +149,11 @@ class Account:
         return self._first.realised
 
     @property
+    def funding(self) -> int:
+        """Funding received in the first instrument's currency."""
+        return self._first.funding
+
+    @property
     def opening(self) -> int:
         """Opening balance of the first instrument's currency."""
         return self._first.opening

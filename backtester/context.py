@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from backtester.orders import OrderRequest, Side
+from backtester.portfolio import PortfolioView
 
 if TYPE_CHECKING:
     import numpy as np
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from backtester.records import FeatureRow, Prediction
     from backtester.terms import Terms
 
-__all__ = ["Context", "InferenceView", "PortfolioView"]
+__all__ = ["Context", "InferenceView"]
 
 
 class InferenceView:
@@ -57,44 +58,6 @@ class InferenceView:
             Number of the request in its loop.
         """
         return self._engine.submit_request(tuple(values), loop, instrument)
-
-
-class PortfolioView:
-    """Our belief: what the reports received so far say that we hold."""
-
-    __slots__ = ("_engine",)
-
-    def __init__(self, engine: Engine) -> None:
-        self._engine = engine
-
-    @property
-    def cash(self) -> float:
-        """Cash in the quote currency."""
-        account = self._engine.belief
-        return account.units.to_float(account.cash)
-
-    @property
-    def fees(self) -> float:
-        """Fees paid so far, in the quote currency."""
-        account = self._engine.belief
-        return account.units.to_float(account.fees)
-
-    @property
-    def realised(self) -> float:
-        """Profit realised so far, before fees, in the quote currency."""
-        account = self._engine.belief
-        return account.units.to_float(account.realised)
-
-    def position(self, instrument: str | None = None) -> float:
-        """Return the signed position in base units.
-
-        Args:
-            instrument: Id; may be left out when the scenario has one.
-        """
-        engine = self._engine
-        name = engine.instrument_name(instrument)
-        lots = engine.belief.positions.get(name, 0)
-        return float(lots * engine.belief.units[name].lot_size)
 
 
 class Context:

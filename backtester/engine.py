@@ -7,7 +7,7 @@ from functools import partial
 from operator import index
 from typing import TYPE_CHECKING, Any
 
-from backtester.account import Account, Units
+from backtester.account import Units
 from backtester.bar_source import NoQuotes
 from backtester.callbacks import overrides
 from backtester.context import Context
@@ -15,7 +15,7 @@ from backtester.desk import Desk
 from backtester.errors import OrderError, StrategyError
 from backtester.gateway import Gateway
 from backtester.ledger import TradingLedger
-from backtester.money import PAYMENTS, book_report
+from backtester.money import PAYMENTS, Money, book_report
 from backtester.order_manager import OrderManager
 from backtester.orders import Report
 from backtester.sources import ItemSource, Place, QuoteSource
@@ -56,7 +56,7 @@ class Engine:
         instruments: Ids in the order of the scenario.
         units: Integers of the instruments.
         venue: The venue, with its own account of us.
-        belief: Our account, fed by reports.
+        money: Our account, fed by reports, and what it is worth.
         latencies: A sampler for each action.
         admission: The venue's door.
         random: The strategy's generator.
@@ -69,7 +69,7 @@ class Engine:
         instruments: tuple[str, ...],
         units: Units,
         venue: Venue,
-        belief: Account,
+        money: Money,
         latencies: ActionSamplers,
         admission: Admission,
         random: np.random.Generator,
@@ -79,7 +79,8 @@ class Engine:
         self.instruments = instruments
         self.units = units
         self.venue = venue
-        self.belief = belief
+        self.money = money
+        self.belief = money.belief
         self.random = random
         self.ledger = TradingLedger(units, instruments)
         self.quotes: Mapping[str, QuoteSource | NoQuotes] = {}
@@ -96,6 +97,7 @@ class Engine:
             name: Terms(float(units[name].tick_size), float(units[name].lot_size))
             for name in instruments
         }
+        self.risk = money.limits(self)
         self.trader = Trader(self)
         self._hears_orders = overrides(strategy, "on_order")
         self._hears_fills = overrides(strategy, "on_fill")
@@ -294,6 +296,25 @@ class Engine:
         answers = [source.latest(place) for source in self.predictions.values()]
         event_time = max((a.event_time for a in answers if a is not None), default=event_time)
         return mid, -1 if event_time == MISSING else place.now - event_time
+
+    def mid(self, instrument: str) -> float:
+        """Return our newest mid of an instrument, NaN before its first quote."""
+        return self.quotes[instrument].mid_and_event_time(self.place())[0]
+
+    def mids(self) -> dict[str, float]:
+        """Return our newest mid of every instrument."""
+        return {name: self.mid(name) for name in self.instruments}
+
+    def refuse(self, report: Report) -> None:
+        """Tell the strategy, within this instant, that a limit of our own stopped a message."""
+        if self._hears_orders:
+            run = partial(self._act, Rank.ORDER_REPORT, "on_order", self._on_order)
+            self.clock.call_at(
+                self.clock.now,
+                partial(run, self.context, report),
+                Rank.ORDER_REPORT,
+                (0, report.order),
+            )
 
     def _hear(self, report: Report) -> None:
         now = self.clock.now

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from backtester.account import Account, Booking, LedgerEntry, Units
 from backtester.errors import BooksDisagreeError, ScenarioError
 from backtester.orders import Report, ReportKind
+from backtester.risk import RiskLimits
 from backtester.valuation import Valuation
 from backtester.venue.clearing import Clearing
 from backtester.venue.funding import FundingPayments
@@ -18,6 +19,7 @@ from clock.rank import Rank
 from featurizer.market import Instrument, Records, StreamKey, StreamRequest
 
 if TYPE_CHECKING:
+    from backtester.engine import Engine
     from backtester.scenario import Scenario
     from featurizer.catalog import Catalog
 
@@ -57,7 +59,40 @@ class Money:
         self.valuation = Valuation(units, portfolio.quote, list(account.wallets), portfolio.rates)
         self.liquidator: Liquidator | None = None
         self._funding: FundingPayments | None = None
-        self._config = execution.funding
+        self._config, self._risk = execution.funding, execution.risk
+
+    def entry_price(self, account: Account, instrument: str) -> float:
+        """Return the mean price of a position, NaN where there is none."""
+        lots, basis = account.position(instrument), account.bases.get(instrument, 0)
+        unit = self.units[instrument]
+        if not lots:
+            return float("nan")
+        if unit.is_inverse:
+            ticks = -(lots * unit.inverse[0] / unit.inverse[1]) / basis
+        else:
+            ticks = basis / lots
+        return ticks * float(unit.tick_size)
+
+    def limits(self, engine: Engine) -> RiskLimits | None:
+        """Return the limits that orders are tested against before they leave, if there are any.
+
+        Args:
+            engine: Knows what we believe.
+        """
+        if self._risk is None:
+            return None
+        return RiskLimits(
+            self._risk,
+            self.units,
+            position=self.belief.position,
+            open_lots=engine.manager.open_lots,
+            mid=engine.mid,
+            loss=lambda: self._loss(engine.mids()),
+        )
+
+    def _loss(self, mids: Mapping[str, float]) -> float:
+        opening = self.valuation.opening(self.belief, mids)
+        return opening - self.valuation.equity(self.belief, mids)
 
     @property
     def account(self) -> Account:

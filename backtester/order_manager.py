@@ -58,13 +58,24 @@ class OpenOrder(NamedTuple):
 class _Believed:
     """What we know of one order, in lots and ticks."""
 
-    __slots__ = ("cancels", "changes", "filled", "limit_ticks", "lots", "order", "shown", "state")
+    __slots__ = (
+        "asked",
+        "cancels",
+        "changes",
+        "filled",
+        "limit_ticks",
+        "lots",
+        "order",
+        "shown",
+        "state",
+    )
 
     def __init__(self, order: Order) -> None:
         self.order = order
         self.state = OrderState.SENT
         self.lots, self.limit_ticks = order.lots, order.limit_ticks
         self.filled = self.cancels = self.changes = 0
+        self.asked = 0  # the largest total that changes on their way ask for
         self.shown: OpenOrder | None = None
 
 
@@ -95,8 +106,10 @@ class OrderManager:
                     believed.shown = None
             case ModifyRequest():
                 if message.order in self._open:
-                    self._open[message.order].changes += 1
-                    self._open[message.order].shown = None
+                    believed = self._open[message.order]
+                    believed.changes += 1
+                    believed.asked = max(believed.asked, message.lots)
+                    believed.shown = None
 
     def hear(self, report: Report) -> None:
         """Take note of a report that reaches us.
@@ -129,11 +142,23 @@ class OrderManager:
             believed.cancels -= 1
         elif kind is ReportKind.MODIFY_REJECTED or report.reason is Reason.REQUESTED:
             believed.changes -= 1
+            believed.asked = believed.asked if believed.changes else 0
 
     def find(self, number: int) -> Order | None:
         """Return an order that is open as far as we know, None where it has ended."""
         believed = self._open.get(number)
         return None if believed is None else believed.order
+
+    def after_change(self, request: ModifyRequest) -> tuple[Order, int]:
+        """Return an open order as a change would leave it, and by how many lots it would grow.
+
+        Lots that changes on their way ask for already do not count as growth.
+        """
+        believed = self._open[request.order]
+        lots = request.lots or believed.lots
+        ticks = request.limit_ticks or believed.limit_ticks
+        order = believed.order._replace(lots=lots, limit_ticks=ticks)
+        return order, lots - max(believed.lots, believed.asked)
 
     def open_orders(self, instrument: str | None = None) -> tuple[OpenOrder, ...]:
         """Return the orders that are open as far as we know, by number.
@@ -158,7 +183,7 @@ class OrderManager:
             order = believed.order
             adds = not order.is_reduce_only and believed.state is not OrderState.HELD
             if adds and order.instrument == instrument:
-                totals[order.side] += believed.lots - believed.filled
+                totals[order.side] += max(believed.lots, believed.asked) - believed.filled
         return totals[Side.BUY], totals[Side.SELL]
 
     def _canceled_by(self, request: CancelRequest) -> list[_Believed]:

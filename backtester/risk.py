@@ -7,14 +7,14 @@ newest quotes that have reached us.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
 from typing import Annotated
 
 from pydantic import Field, model_validator
 
 from backtester.account_units import Units
-from backtester.orders import Order, Reason
+from backtester.orders import Order, Reason, Role
 from backtester.strict import Strict
 from clock.units import Duration
 from featurizer.market import ExactDecimal
@@ -103,20 +103,25 @@ class RiskLimits:
         self._sent: deque[int] = deque()
         self.is_stopped = False
 
-    def refusal(self, order: Order, now: int) -> Reason:
-        """Return the first limit that an order breaks, or `Reason.NONE`; then it counts as sent.
+    def refusal(self, orders: Sequence[Order], now: int) -> Reason:
+        """Return the first limit that a message breaks, or `Reason.NONE`; then it counts as sent.
 
         Tested in this order: loss stop, order quantity, order notional, position, rate. An order
         that can only make a position smaller is tested for the rate alone.
 
+        Of a group each order is tested for itself, as if it came alone; the exits of a bracket,
+        and reduce-only orders, never add to a position and are tested for the rate alone.
+
         Args:
-            order: The order; `lots` is its whole quantity.
-            now: When it would leave.
+            orders: One order, or a group that travels together; `lots` is the whole quantity.
+            now: When the message would leave.
         """
-        if not self._reduces(order.instrument, order.side, order.lots):
-            reason = self._size_refusal(order)
-            if reason:
-                return reason
+        for order in orders:
+            adds = order.role is not Role.EXIT and not order.is_reduce_only
+            if adds and not self._reduces(order.instrument, order.side, order.lots):
+                reason = self._size_refusal(order)
+                if reason:
+                    return reason
         return self._rate_refusal(now)
 
     def change_refusal(self, order: Order, more_lots: int, now: int) -> Reason:

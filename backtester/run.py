@@ -185,7 +185,7 @@ class Run:
             self.names,
             units,
             self.venue,
-            money.belief,
+            money,
             action_samplers(execution, seed),
             self.admission,
             np.random.Generator(np.random.Philox(seed)),

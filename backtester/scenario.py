@@ -94,7 +94,8 @@ class PortfolioConfig(Strict):
 
     quote: str = Field(min_length=1, description="Currency of the report.")
     balances: dict[str, Balance] = Field(
-        description="What is held of each currency at the start; what is not named is 0."
+        min_length=1,
+        description="What is held of each currency at the start; what is not named is 0.",
     )
     rates: dict[str, PositiveDecimal] = Field(
         default_factory=dict,

@@ -13,6 +13,9 @@ from backtester.orders import (
     ModifyRequest,
     Order,
     OrderRequest,
+    Reason,
+    Report,
+    ReportKind,
     Role,
     Side,
 )
@@ -40,7 +43,8 @@ class Trader:
         request = self._checked(request)
         order = self._entry.make(request, sent_at)
         self._note((order,))
-        self._send(order)
+        if not self._is_refused((order,)):
+            self._send(order)
         return order.number
 
     def submit_partners(self, first: OrderRequest, second: OrderRequest) -> tuple[int, int]:
@@ -86,7 +90,9 @@ class Trader:
         order = self._open_order(number)
         if order is None:
             return False
-        self._change(self._entry.modify(order, quantity, limit_price, sent_at))
+        request = self._entry.modify(order, quantity, limit_price, sent_at)
+        if not self._is_change_refused(request):
+            self._change(request)
         return True
 
     def _submit_group(
@@ -96,7 +102,8 @@ class Trader:
         checked = [self._checked(request) for request in requests]
         group = self._entry.make_group(checked, roles, sent_at)
         self._note(group.orders)
-        self._send(group)
+        if not self._is_refused(group.orders):
+            self._send(group)
         return tuple(order.number for order in group.orders)
 
     def _leaves_at(self) -> int:
@@ -124,6 +131,31 @@ class Trader:
             mid, staleness = engine.decision(order.instrument, place)
             engine.ledger.order(order, place.now, place.rank, mid, staleness)
 
+    def _is_refused(self, orders: Sequence[Order]) -> bool:
+        """Test orders against our own limits; tell of those that break one."""
+        engine = self._engine
+        if engine.risk is None:
+            return False
+        reason = engine.risk.refusal(orders, orders[0].sent_at)
+        if not reason:
+            return False
+        place = engine.place()
+        for order in orders:
+            engine.ledger.refused(order, place.now, place.rank, reason)
+            engine.refuse(refusal(order, ReportKind.REJECTED, reason, place.now))
+        return True
+
+    def _is_change_refused(self, request: ModifyRequest) -> bool:
+        engine = self._engine
+        if engine.risk is None:
+            return False
+        order, more = engine.manager.after_change(request)
+        reason = engine.risk.change_refusal(order, more, request.sent_at)
+        if reason:
+            now = engine.clock.now
+            engine.refuse(refusal(order, ReportKind.MODIFY_REJECTED, reason, now))
+        return bool(reason)
+
     def _change(self, request: CancelRequest | ModifyRequest) -> None:
         engine = self._engine
         place = engine.place()
@@ -134,3 +166,20 @@ class Trader:
         engine = self._engine
         engine.manager.sent(message)
         return engine.gateway.send(message)
+
+
+def refusal(order: Order, kind: ReportKind, reason: Reason, now: int) -> Report:
+    """Return the report of a refusal of our own: it has the number 0, and no venue made it."""
+    is_new = kind is ReportKind.REJECTED
+    return Report(
+        number=0,
+        order=order.number,
+        instrument=order.instrument,
+        kind=kind,
+        reason=reason,
+        quantity=order.quantity if is_new else 0.0,
+        venue_time=now,
+        fill=None,
+        is_last=is_new,
+        lots=order.lots if is_new else 0,
+    )

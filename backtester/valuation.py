@@ -98,7 +98,7 @@ class Valuation:
         return float(self.rates[currency].of(mids))
 
     def unrealised(self, account: Account, instrument: str, mid: float) -> float:
-        """Return the unrealised profit of a perpetual at a mid, in its own currency."""
+        """Return the profit of a position at a mid over its cost, in its own currency."""
         unit = self.units[instrument]
         lots = account.position(instrument)
         if not lots:

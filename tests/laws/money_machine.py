@@ -265,9 +265,9 @@ class MoneyMachine(RuleBasedStateMachine):
         for terms in ALL:
             self.venue.quote(terms.id, 100, 101)
 
-    @initialize(name=names, lots=st.integers(1, 10))
-    def open_a_position(self, name: str, lots: int) -> None:
-        self.trade(name, Side.BUY, lots)
+    @initialize(name=st.sampled_from(["SPOT", "PERP", "INVERSE"]))
+    def open_a_position(self, name: str) -> None:
+        self.trade_all_in(name, Side.BUY)
 
     # -- what happens -----------------------------------------------------------------------------
 
@@ -296,9 +296,19 @@ class MoneyMachine(RuleBasedStateMachine):
             if self.venue.fills == held:
                 self.trade(name, side, lots)
 
-    @rule(name=names, bid=st.sampled_from([20, 40, 55, 70, 85, 100, 115, 130, 160, 220]))
-    def jump(self, name: str, bid: int) -> None:
-        self.venue.quote(name, bid, bid + 1, 400)
+    @rule(
+        name=names,
+        bid=st.sampled_from([20, 40, 55, 70, 85, 100, 115, 130, 160, 220]),
+        displayed=st.sampled_from([0, 4, 400]),
+    )
+    def jump(self, name: str, bid: int, displayed: int) -> None:
+        self.venue.quote(name, bid, bid + 1, displayed)
+
+    @rule(name=names, step=st.integers(-6, 6))
+    def drift(self, name: str, step: int) -> None:
+        bid, ask, _ = self.venue.books[name]
+        step = max(step, 5 - bid)
+        self.venue.quote(name, bid + step, ask + step, 400)
 
     @precondition(lambda self: self.venue.resting)
     @rule(pick=st.integers(0, 99), lots=st.integers(1, 60), better=st.integers(0, 5))
@@ -313,7 +323,7 @@ class MoneyMachine(RuleBasedStateMachine):
         number = list(self.venue.resting)[pick % len(self.venue.resting)]
         self.venue.cancel(number, min(lots, self.venue.resting[number].lots))
 
-    @rule(name=st.sampled_from(["PERP", "OTHER", "INVERSE"]), rate=st.integers(-300, 300))
+    @rule(name=st.sampled_from(["PERP", "OTHER", "INVERSE"]), rate=st.integers(-1000, 1000))
     def fund(self, name: str, rate: int) -> None:
         self.venue.rate = Fraction(rate, 10_000)
         self.venue.fund(name, self.venue.rate)

@@ -11,7 +11,7 @@ from tests.laws.money_machine import MoneyMachine
 pytestmark = pytest.mark.slow
 
 SETTINGS = settings(
-    max_examples=100,
+    max_examples=150,
     stateful_step_count=40,
     deadline=None,
     derandomize=True,
