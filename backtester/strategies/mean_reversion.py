@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import statistics
 from collections import deque
 from typing import TYPE_CHECKING, Any
 
+from backtester.strategies.scores import z_score
 from backtester.strategies.targets import move_to
 from backtester.strategy import Strategy
 
@@ -54,10 +54,9 @@ class MeanReversion(Strategy):
         """Take in one bar, and go where it says."""
         closes = self._closes.setdefault(bar.instrument, deque(maxlen=self.periods))
         closes.append(bar.close)
-        deviation = statistics.pstdev(closes) if len(closes) == self.periods else 0.0
-        if deviation == 0.0:
+        z = z_score(bar.close, closes) if len(closes) == self.periods else None
+        if z is None:
             return
-        z = (bar.close - statistics.fmean(closes)) / deviation
         side = self._side.get(bar.instrument, 0)
         if abs(z) > self.entry:
             side = -1 if z > 0 else 1

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
-import statistics
 from collections import deque
 from typing import TYPE_CHECKING
 
+from backtester.strategies.scores import z_score
 from backtester.strategies.targets import move_to
 from backtester.strategy import Strategy
 
@@ -86,10 +86,9 @@ class Pairs(Strategy):
     def _wanted(self) -> int:
         """Return the sign of the position in the first instrument."""
         past = self._past
-        deviation = statistics.pstdev(past) if len(past) == past.maxlen else 0.0
-        if deviation == 0.0:
+        z = z_score(past[-1], past) if len(past) == past.maxlen else None
+        if z is None:
             return self._side
-        z = (past[-1] - statistics.fmean(past)) / deviation
         if abs(z) > self.entry:
             return -1 if z > 0 else 1
         return 0 if abs(z) < self.leave else self._side
