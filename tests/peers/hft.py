@@ -142,6 +142,14 @@ def events(*parts: Sequence[tuple[Any, ...]]) -> np.ndarray:
     return table
 
 
+def in_units(market: np.ndarray, terms: Terms) -> np.ndarray:
+    """Return events with prices in ticks and quantities in lots."""
+    table = market.copy()
+    table["px"] = np.round(market["px"] / terms.tick)
+    table["qty"] = np.round(market["qty"] / terms.lot)
+    return table
+
+
 # -- the run ---------------------------------------------------------------------------------------
 
 
@@ -219,6 +227,34 @@ def play(
         terms: Tick and lot.
         models: Latencies and queue.
     """
+    watch = _run(market, script, terms, models)
+    watch.backtest.close()
+    return sorted(watch.fills, key=lambda fill: (fill.instant, fill.order))
+
+
+class Walk(NamedTuple):
+    """What the peer tells of an order that took several levels: the last one."""
+
+    order: int
+    ticks: int
+    lots: int
+
+
+def walks(market: np.ndarray, script: Sequence[Wish], terms: Terms, models: Models) -> list[Walk]:
+    """Run a script of market orders; return the last level that each took, if it filled whole."""
+    watch = _run(market, script, terms, models)
+    orders = watch.backtest.orders(0)
+    found = []
+    for number in range(1, len(script) + 1):
+        order = orders.get(number)
+        if order.status == FILLED:
+            lots = round(order.exec_qty / terms.lot)
+            found.append(Walk(number, order.exec_price_tick, lots))
+    watch.backtest.close()
+    return found
+
+
+def _run(market: np.ndarray, script: Sequence[Wish], terms: Terms, models: Models) -> _Watch:
     backtest = hft.HashMapMarketDepthBacktest([models.asset(market, terms)])
     watch = _Watch(backtest, terms)
     agenda = [(wish.at, number, "new", wish) for number, wish in enumerate(script, 1)]
@@ -239,8 +275,7 @@ def play(
             backtest.cancel(0, number, False)
     while watch.wait(10**15):
         pass
-    backtest.close()
-    return sorted(watch.fills, key=lambda fill: (fill.instant, fill.order))
+    return watch
 
 
 def _send(backtest: Any, number: int, wish: Wish, terms: Terms) -> None:

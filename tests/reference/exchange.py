@@ -62,8 +62,7 @@ class Exchange(Taker):
         """Section 4, a depth record."""
         change = self.books[name].set_level(side, ticks, lots)
         if change is not None:
-            if lots:
-                self._cross(name, change)
+            self._cross(name, change)
             for own in self._resting(name, side):
                 if own.resting and own.limit == ticks:
                     move_up(own, lots, self.share)
@@ -82,19 +81,17 @@ class Exchange(Taker):
 
     def _cross(self, name: str, change: Change) -> None:
         """Let what is new on one side fill what rests on the other."""
-        side, filled = -change.side, 0
+        side, fresh = -change.side, change.after - change.before
+        if fresh <= 0:
+            return
         for own in self._resting(name, side):
             if not own.resting:
                 continue
             assert own.limit is not None
             beyond = (own.limit - change.ticks) * side
-            if beyond > 0:
-                reached = own.left
-            elif beyond == 0:
-                reached = max(max(change.after - change.before, 0) - filled, 0)
-            else:
-                reached = 0
-            filled += self._fill_resting(own, reached, change)
+            if beyond >= 0:
+                filled = self._fill_resting(own, own.left if beyond else fresh, change)
+                fresh = max(fresh - filled, 0)
 
     def _fill_resting(self, own: Own, reached: int, change: Change | None = None) -> int:
         lots = min(own.left, reached)
@@ -113,13 +110,20 @@ class Exchange(Taker):
             own.touched = own.touched or self._is_triggered(own)
 
     def settle(self, name: str, instant: int) -> None:
-        """End the records of an instant: stops, then expiries (section 1)."""
-        for own in self._of(name, "waiting"):
-            if own.touched and own.state == "waiting":
-                self._trigger(own)
+        """End the records of an instant: stops and exits of brackets, then expiries (section 1)."""
+        while due := [own for own in self._of(name) if own.is_due]:
+            for own in due:
+                if own.live and own.is_due:
+                    self._act(own)
         for own in self._of(name):
             if own.live and own.ask.expires_at <= instant:
-                self._end(own, "expired", "")
+                self._end(own, "expired", "expired")
+
+    def _act(self, own: Own) -> None:
+        if own.state == "waiting" and own.touched:
+            self._trigger(own)
+        else:
+            self._catch_up(own)
 
     # -- messages --------------------------------------------------------------------------------
 
@@ -199,21 +203,7 @@ class Exchange(Taker):
             self._end(own, "canceled", "requested")
             return
         if own.state == "open" and (limit != own.limit or total > own.total):
-            self._move(own, total, limit)
+            self._move(own, total, limit, "requested")
             return
         own.total, own.limit = total, limit
-        self._tell(own, "modified", "", total)
-
-    def _move(self, own: Own, total: int, limit: int | None) -> None:
-        """Modify an order that loses its place."""
-        before = own.total, own.limit
-        own.total, own.limit = total, limit
-        reason = self._refusal(own)
-        if reason:
-            own.total, own.limit = before
-            self._tell(own, "modify_rejected", reason)
-            return
-        own.resting = False
-        own.rank = self._next_rank()
-        self._tell(own, "modified", "", total)
-        self._walk_and_rest(own)
+        self._tell(own, "modified", "requested", total)

@@ -100,7 +100,12 @@ class Event(NamedTuple):
 
 @dataclass(eq=False)
 class Own:
-    """One of our orders at the venue."""
+    """One of our orders at the venue.
+
+    A waiting stop is `touched` by a record until it is triggered. The exit of a bracket has
+    `grown` by what its entry filled; it is `called` when its total says so, by `growth`, and it has
+    not acted yet.
+    """
 
     ask: Ask
     rank: int = 0
@@ -110,7 +115,9 @@ class Own:
     limit: int | None = None
     resting: bool = False
     touched: bool = False
-    walking: bool = False
+    grown: int = 0
+    growth: int = 0
+    called: bool = False
     ahead: float = 0.0
     shown: int = 0
     traded: int = 0
@@ -137,6 +144,11 @@ class Own:
     @property
     def live(self) -> bool:
         return self.state in LIVE
+
+    @property
+    def is_due(self) -> bool:
+        """Whether it acts at the end of an instant's records."""
+        return self.called or self.grown > 0 or (self.state == "waiting" and self.touched)
 
     @property
     def immediate(self) -> bool:

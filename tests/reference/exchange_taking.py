@@ -40,7 +40,6 @@ class Taker:
         self.events: list[Event] = []
         self.now = 0
         self.ranks = 0
-        self.pending: list[tuple[Own, int]] = []  # fills of entries that walk, to be released after
 
     # -- taking ----------------------------------------------------------------------------------
 
@@ -94,16 +93,29 @@ class Taker:
         return sum(book.left(-own.side, ticks) for ticks in prices) >= own.left
 
     def _walk_and_rest(self, own: Own) -> None:
-        own.walking = True
         while own.live and own.left and self._step(own):
             pass
-        own.walking = False
         if own.live and own.left:
             if own.immediate:
                 self._end(own, "canceled", "unfilled_remainder")
             else:
                 self._rest(own)
-        self._release_pending(own)
+        for exit_ in own.exits:
+            self._catch_up(exit_)
+
+    def _move(self, own: Own, total: int, limit: int | None, reason: str) -> None:
+        """Modify an open order that loses its place (section 6)."""
+        before = own.total, own.limit
+        own.total, own.limit = total, limit
+        refusal = self._refusal(own)
+        if refusal:
+            own.total, own.limit = before
+            self._tell(own, "modify_rejected", refusal)
+            return
+        own.resting = False
+        own.rank = self._next_rank()
+        self._tell(own, "modified", reason, total)
+        self._walk_and_rest(own)
 
     def _step(self, own: Own) -> bool:
         """Take one level, or meet one own order; return False when there is nothing more."""
@@ -167,35 +179,34 @@ class Taker:
         for other in self._of(name, "open"):
             if other.live and other.ask.reduce_only and self._reducible(other) == 0:
                 self._end(other, "canceled", "reduce_only")
-        if own.exits:
-            self.pending.append((own, lots))
-            if not own.walking:
-                self._release_pending(own)
+        for exit_ in own.exits:
+            exit_.grown += lots if exit_.live else 0
 
     def _take_off(self, own: Own, lots: int) -> None:
         if own.left <= lots:
             self._end(own, "canceled", "partner")
             return
         own.total -= lots
-        self._tell(own, "modified", "", own.total)
+        self._tell(own, "modified", "partner", own.total)
 
-    def _release_pending(self, entry: Own) -> None:
-        lots = sum(count for own, count in self.pending if own is entry)
-        self.pending = [item for item in self.pending if item[0] is not entry]
-        if not lots:
+    def _catch_up(self, own: Own) -> None:
+        """Let the exit of a bracket follow the fills of its entry (section 9)."""
+        assert own.entry is not None
+        for other in own.entry.exits:
+            if other.live and other.grown:
+                other.total = other.grown + (0 if other.state == "held" else other.total)
+                other.growth, other.grown, other.called = other.grown, 0, True
+        if not (own.live and own.called):
             return
-        fresh = all(own.state == "held" for own in entry.exits)
-        for own in entry.exits:
-            if own.live:
-                own.total = lots if fresh else own.total + lots
-        for own in entry.exits:
-            if own.live and fresh:
-                self._release(own)
-            elif own.live and own.state == "open":
-                own.total -= lots
-                self._move(own, own.total + lots, own.limit)
-            elif own.live:
-                self._tell(own, "modified", "", own.total)
+        own.called = False
+        if own.state == "held":
+            self._release(own)
+        elif own.state == "open":
+            total = own.total
+            own.total -= own.growth  # what it keeps if it is refused
+            self._move(own, total, own.limit, "partner")
+        else:
+            self._tell(own, "modified", "partner", own.total)
 
     def _release(self, own: Own) -> None:
         stop = own.ask.stop is not None
