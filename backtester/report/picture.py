@@ -109,12 +109,25 @@ def _draw_equity(axes: Axes, result: RunResult) -> None:
     profit = curve - curve[0]
     falls = drawdown(curve)
     axes.fill_between(times, profit, profit + falls, color=RED, alpha=0.13, lw=0, label="drawdown")
+    gross = profit + _fees_paid(result)
+    if np.isfinite(gross).all() and (gross != profit).any():
+        axes.plot(times, gross, color=BLUE, lw=1, label="before fees")
     axes.plot(times, profit, color=INK, lw=1.2, label="profit, fees paid")
     axes.axhline(0, color=GREY, lw=0.7)
     axes.set_ylabel(result.summary["currency"])
     titled(axes, "Equity and drawdown", f"sampled every {result.summary['sampling']}")
-    axes.legend(loc="best", ncols=2)
+    axes.legend(loc="best", ncols=3)
     time_axis(axes)
+
+
+def _fees_paid(result: RunResult) -> np.ndarray:
+    """Return the fees paid up to each sample of the equity; NaN where they are in other money."""
+    fills = result.fills.sort("venue_time")
+    if (fills["currency"] != result.summary["currency"]).any():
+        return np.full(len(result.equity), np.nan)
+    paid = np.concatenate([[0.0], np.cumsum(fills["fee"].to_numpy())])
+    done = fills["venue_time"].search_sorted(result.equity["time"], side="right")
+    return paid[done.to_numpy()]
 
 
 def _draw_latency(axes: Axes, predictions: pl.DataFrame) -> None:
