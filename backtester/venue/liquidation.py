@@ -93,12 +93,14 @@ class Liquidator:
             self._ask_anew(currency, now)
 
     def _ask_anew(self, currency: str, now: int) -> None:
-        if not self._margin.held(currency):
-            self._due[currency] = NEVER
-        elif self._margin.cushion(currency, self._venue.twice_mids()) < 0:
+        is_held = bool(self._margin.held(currency))
+        mids = self._venue.twice_mids() if is_held else {}
+        if self._margin.cushion(currency, mids) < 0:
             self._call_at(now, currency)
-        else:
+        elif is_held:
             self._look_ahead(currency, now)
+        else:
+            self._due[currency] = NEVER
 
     def _look_ahead(self, currency: str, after: int | None) -> None:
         if self._may_fall_short(currency):

@@ -134,6 +134,17 @@ def test_the_insurance_fund_waits_until_nothing_is_held():
     assert at.account.cash == 0
 
 
+def test_the_insurance_fund_also_fills_up_what_our_own_last_close_leaves():
+    at = venue()
+    at.trade("PERP", BUY, 10, 1000)
+    at.quote("PERP", 700, 700, displayed=0)
+    assert at.account.position("PERP") == 10
+    at.trade("PERP", SELL, 10, 690)
+    assert at.account.cash == 0
+    assert at.units.to_float(at.account.wallets["USD"].insurance) == 55.0
+    assert at.liquidator.instants == []
+
+
 def test_funding_may_be_the_last_straw():
     at = venue()
     at.trade("PERP", BUY, 10, 1000)

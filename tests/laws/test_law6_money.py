@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, Phase, settings
 from hypothesis.stateful import run_state_machine_as_test
 
 from tests.laws.money_machine import MoneyMachine
@@ -16,6 +16,7 @@ SETTINGS = settings(
     deadline=None,
     derandomize=True,
     database=None,
+    phases=(Phase.generate,),  # to make a failure of forty steps small takes minutes
     suppress_health_check=list(HealthCheck),
 )
 

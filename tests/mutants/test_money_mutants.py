@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from hypothesis import Phase, settings
+from hypothesis import settings
 from hypothesis.stateful import run_state_machine_as_test
 
 from tests.laws.money_machine import MoneyMachine
@@ -14,8 +14,7 @@ from tests.mutants.money import PLANTS
 
 pytestmark = pytest.mark.slow
 
-# a failure need not be made small, only be found
-HUNT = settings(SETTINGS, phases=(Phase.generate,), report_multiple_bugs=False)
+HUNT = settings(SETTINGS, report_multiple_bugs=False)
 
 
 @pytest.mark.parametrize("plant", PLANTS, ids=lambda plant: plant.__name__)
