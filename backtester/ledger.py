@@ -59,6 +59,7 @@ class TradingLedger:
                 "arrived_at": int,
                 "quantity": float,
                 "limit_price": float,
+                "decision_mid": float,
             }
         )
         self.fills = ColumnStore(
@@ -151,7 +152,12 @@ class TradingLedger:
         )
 
     def change(
-        self, request: CancelRequest | ModifyRequest, now: int, rank: int, arrives_at: int
+        self,
+        request: CancelRequest | ModifyRequest,
+        now: int,
+        rank: int,
+        decision_mid: float,
+        arrives_at: int,
     ) -> None:
         """Note a cancel or a change when the strategy decides on it.
 
@@ -159,6 +165,7 @@ class TradingLedger:
             request: What it asks for.
             now: Instant of the callback that sends it.
             rank: Rank of that callback.
+            decision_mid: Our mid at that instant; NaN without a quote, and for a cancel.
             arrives_at: When it will reach the venue.
         """
         is_cancel = isinstance(request, CancelRequest)
@@ -176,6 +183,7 @@ class TradingLedger:
                 arrives_at,
                 float(lots * self._units[name].lot_size) if lots else _NOTHING,
                 self._price(name, ticks),
+                decision_mid,
             )
         )
         self._changed += 1

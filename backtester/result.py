@@ -44,7 +44,8 @@ class RunResult:
     Attributes:
         orders: One row an order: stamps, what was asked, what became of it, our mid then.
         changes: One row a cancel or another change asked for.
-        fills: One row an execution, with fee, realised profit and slippage in bps.
+        fills: One row an execution, with fee, realised profit, and slippage in bps against our mid
+            when its price was decided on, be it by the order or by a change of it.
         payments: One row a payment of funding or insurance, received is positive.
         reports: One row a report that reached us.
         equity: The venue's account on a regular grid, closed by the mark at the end.
@@ -137,13 +138,14 @@ def build_result(run: Run) -> RunResult:
     ledger = run.engine.ledger
     orders = _orders_frame(ledger)
     told = _frame(ledger.reports).select("report", "visible_at")
-    fills = _fills_frame(ledger, orders, told)
+    changes = _changes_frame(run)
+    fills = _fills_frame(ledger, _decisions(ledger, orders, changes), told)
     mids = run.venue.mids(run.until)
     equity = _stamped(pl.DataFrame(run.equity.to_columns((run.until, mids))), ("time",))
     predictions = _predictions_frame(run)
     frames = {
         "orders": orders,
-        "changes": _changes_frame(run),
+        "changes": changes,
         "fills": fills,
         "payments": _stamped(
             _frame(ledger.payments).join(told, on="report", how="left", maintain_order="left"),
@@ -200,11 +202,24 @@ def _orders_frame(ledger: Any) -> pl.DataFrame:
     )
 
 
-def _fills_frame(ledger: Any, orders: pl.DataFrame, told: pl.DataFrame) -> pl.DataFrame:
+def _decisions(ledger: Any, orders: pl.DataFrame, changes: pl.DataFrame) -> pl.DataFrame:
+    """Return our mid behind the price of each order, from each instant on at the venue."""
+    made = _stamped(_frame(ledger.reports), ("venue_time",))
+    made = made.filter((pl.col("kind") == "modified") & (pl.col("reason") == "requested"))
+    done = made.select("order", arrived_at="venue_time").unique()
+    took_effect = changes.filter(pl.col("kind") == "modify").join(
+        done, on=("order", "arrived_at"), how="semi"
+    )
+    columns = ("order", pl.col("arrived_at").alias("venue_time"), "decision_mid")
+    decisions = pl.concat([orders.select(*columns), took_effect.select(*columns)])
+    return decisions.drop_nulls("venue_time").sort("venue_time", maintain_order=True)
+
+
+def _fills_frame(ledger: Any, decisions: pl.DataFrame, told: pl.DataFrame) -> pl.DataFrame:
     fills = _frame(ledger.fills).join(told, on="report", how="left", maintain_order="left")
     fills = _stamped(fills, ("venue_time", "visible_at"))
-    decided = orders.select("order", "decision_mid")
-    fills = fills.join(decided, on="order", how="left", maintain_order="left")
+    # both are in the order of time; polars cannot see that of groups, and warns
+    fills = fills.join_asof(decisions, on="venue_time", by="order", check_sortedness=False)
     slippage = pl.col("side") * (pl.col("price") / pl.col("decision_mid") - 1) * 1e4
     return fills.with_columns(slippage_bps=slippage)
 

@@ -159,8 +159,11 @@ class Trader:
     def _change(self, request: CancelRequest | ModifyRequest) -> None:
         engine = self._engine
         place = engine.place()
+        mid = float("nan")
+        if isinstance(request, ModifyRequest):
+            mid, _ = engine.decision(request.instrument, place)
         arrives_at = self._send(request)
-        engine.ledger.change(request, place.now, place.rank, arrives_at)
+        engine.ledger.change(request, place.now, place.rank, mid, arrives_at)
 
     def _send(self, message: Message) -> int:
         engine = self._engine

@@ -173,3 +173,34 @@ def test_all_of_a_direction_share_one_stream_of_draws():
     model = Lognormal(median="3ms", p99="60ms")
     for sampler, stream in zip(samplers, streams, strict=True):
         assert sampler.draw(5, 5, 1) == Sampler(model, 9, stream).draw(5, 5, 1)
+
+
+def test_a_fill_is_measured_against_our_mid_when_its_price_was_decided_on(tmp_path):
+    class Moves(Recorder):
+        def on_start(self, ctx: Any) -> None:
+            for ms, name in ((10, "rest"), (30, "move"), (50, "across")):
+                ctx.call_at(at(ms), name)
+
+        def on_timer(self, ctx: Any, name: str) -> None:
+            if name == "rest":
+                ctx.buy(ALPHA, 1.0, 99.5)
+            elif name == "move":
+                ctx.modify(1, limit_price=109.5)
+            else:
+                ctx.modify(1, limit_price=200.0, quantity=0.9)  # arrives when all is filled
+
+    quotes = [Quote(0), Quote(20, bid=109, ask=111), Quote(40, bid=129, ask=131)]
+    trades = {
+        ALPHA: [
+            Trade(15, price=99.5, quantity=0.2, aggressor=-1),
+            Trade(35, price=109.5, quantity=0.3, aggressor=-1),
+            Trade(52, price=109.5, quantity=0.5, aggressor=-1),
+        ]
+    }
+    result = play(tmp_path, Moves(), quotes, trades=trades, **execution(new="1ms", modify="3ms"))
+    assert result.fills["price"].to_list() == [99.5, 109.5, 109.5]
+    assert result.fills["decision_mid"].to_list() == [100.0, 110.0, 110.0]
+    assert result.fills["slippage_bps"].to_list() == pytest.approx(
+        [-50.0, (109.5 / 110 - 1) * 1e4, (109.5 / 110 - 1) * 1e4]
+    )
+    assert result.changes["decision_mid"].to_list() == [110.0, 130.0]
