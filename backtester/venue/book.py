@@ -18,7 +18,7 @@ QUOTE_COLUMNS = ("bid_price", "bid_quantity", "ask_price", "ask_quantity")
 UNKNOWN = -1
 """Lots displayed at a price that the book does not show."""
 
-_END = 2**63 - 1
+_NEVER = 2**63 - 1
 
 
 class Book(Protocol):
@@ -79,6 +79,7 @@ class TopOfBook:
         "_columns",
         "_index",
         "_lot",
+        "_next",
         "_quotes",
         "_taken",
         "_tape",
@@ -98,7 +99,7 @@ class TopOfBook:
         self._lot = float(unit.lot_size)
         self._times = np.empty(0, dtype=np.int64)
         self._columns: tuple[Array, ...] = ()
-        self._index = 0
+        self._index = self._next = 0
         self._quotes: Records | None = None
         self._tape: Tape | None = NO_TAPE
         self._taken = {1: 0, -1: 0}
@@ -108,7 +109,7 @@ class TopOfBook:
 
     def open_window(self, quotes: Records) -> None:
         """Go on with the next window of quotes, the last one having been read to its end."""
-        self.advance(_END)
+        self.advance(_NEVER)
         columns = quotes.columns
         for name, step in (("price", self._tick), ("quantity", self._lot)):
             for side in ("bid", "ask"):
@@ -117,11 +118,14 @@ class TopOfBook:
         self._columns = tuple(columns[name] for name in QUOTE_COLUMNS)
         self._before = (self.bid_ticks, self.bid_lots, self.ask_ticks, self.ask_lots)
         self._quotes, self._tape = quotes, None
-        self._index = 0
+        self._index = self._next = 0
 
     def advance(self, now: int) -> None:
         """Move to the last quote with `event_time <= now`."""
+        if now < self._next:
+            return
         index = int(self._times.searchsorted(now, side="right"))
+        self._next = int(self._times[index]) if index < len(self._times) else _NEVER
         if index <= self._index:
             return
         taken = self._taken

@@ -55,6 +55,7 @@ class Clearing:
 
     Attributes:
         locked: Ledger units of each currency that resting spot orders have reserved.
+        bookings: How often something was booked: while it stays the same, so do cash and positions.
     """
 
     def __init__(
@@ -69,6 +70,7 @@ class Clearing:
         self.fees = FeeSchedule(account.units, fees)
         self.margin = Margin(account.units, account, leverage, margin)
         self.locked = dict.fromkeys(account.wallets, 0)
+        self.bookings = 0
         self._open = {name: {1: 0, -1: 0} for name in account.units.instruments}
         self._holds: dict[int, _Hold] = {}
 
@@ -166,6 +168,7 @@ class Clearing:
             is_first: Whether the order had no fill before.
             is_forced: Whether the venue liquidates: it charges the liquidation fee too.
         """
+        self.bookings += 1
         fee = self.fees.charge(
             instrument, lots, price_ticks, now, is_maker=is_maker, is_first=is_first
         )
@@ -193,6 +196,7 @@ class Clearing:
         lots = self.account.position(instrument)
         if not lots:
             return None
+        self.bookings += 1
         unit = self.units[instrument]
         if unit.is_inverse:
             worth = lots * Fraction(*unit.inverse) / mark_ticks

@@ -75,6 +75,7 @@ class Liquidator:
         self._due = dict.fromkeys(self._currencies, NEVER)
         self._extremes: dict[str, tuple[int, int]] = {}
         self._is_closing = False
+        self._bookings = 0
         self.instants: list[tuple[int, str]] = []
 
     def open_window(self) -> None:
@@ -86,9 +87,10 @@ class Liquidator:
                 self._look_ahead(currency, None)
 
     def after(self, now: int) -> None:
-        """Look ahead anew, after fills or payments at *now*."""
-        if self._is_closing:
-            return
+        """Look ahead anew, if there were fills or payments at *now*."""
+        if self._is_closing or self._clearing.bookings == self._bookings:
+            return  # what has not changed needs no other answer
+        self._bookings = self._clearing.bookings
         for currency in self._currencies:
             self._ask_anew(currency, now)
 
@@ -168,12 +170,13 @@ class Liquidator:
             return  # a fill or a payment has changed the answer
         self._due[currency] = NEVER
         if self._margin.cushion(currency, self._venue.twice_mids()) >= 0:
-            self.after(instant)
+            self._ask_anew(currency, instant)
             return
         held = dict(self._clearing.account.positions)
         self._is_closing = True
         outcomes = self._close(currency, instant)
         self._is_closing = False
+        self._bookings = self._clearing.bookings
         if held != self._clearing.account.positions:
             self.instants.append((instant, currency))
         self._venue.publish(outcomes, instant, Rank.MATCHING)

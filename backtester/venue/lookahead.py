@@ -46,8 +46,14 @@ class Lookahead:
         self._due = NEVER
         self._handle: Handle | None = None
 
-    def start(self) -> None:
-        """Look anew, after an own order changed something or a window was opened."""
+    def start(self, *, only_less: bool = False) -> None:
+        """Look anew, after an own order changed something or a window was opened.
+
+        Args:
+            only_less: Whether orders have only gone: then nothing is due before what was found.
+        """
+        if only_less and self._handle is not None:
+            return
         self._block = _FIRST_BLOCK
         self._look()
 

@@ -80,9 +80,17 @@ class RestingOrders:
         self._insert(live, ((2, 0, live.rank), live.order.stop_ticks, 0, WAITING), 0.0)
 
     def remove(self, live: LiveOrder) -> None:
-        """Forget an order; its column stays until `settle`, as a scan may stand in the middle."""
-        self._orders[self._live.index(live), STATUS] = GONE
-        self._has_gone = True
+        """Forget an order; its column stays until `settle`, where a scan stands in the middle."""
+        place = self._live.index(live)
+        if self._cursor[NEXT] or self._has_gone:
+            self._orders[place, STATUS] = GONE
+            self._has_gone = True
+            return
+        del self._live[place], self._keys[place]
+        size = len(self._live)
+        if place < size:
+            self._orders[place:size] = self._orders[place + 1 : size + 1]
+            self._ahead[place:size] = self._ahead[place + 1 : size + 1]
 
     def set_lots(self, live: LiveOrder) -> None:
         """Take over an order's open lots; it keeps its place."""
@@ -168,8 +176,8 @@ class RestingOrders:
             self._make_scratch()
         place = bisect_left(self._keys, key)
         if place < size:
-            self._orders[place + 1 : size + 1] = self._orders[place:size].copy()
-            self._ahead[place + 1 : size + 1] = self._ahead[place:size].copy()
+            self._orders[place + 1 : size + 1] = self._orders[place:size]
+            self._ahead[place + 1 : size + 1] = self._ahead[place:size]
         self._orders[place] = (live.side, ticks, live.left, shown, 0, status)
         self._ahead[place] = ahead
         self._live.insert(place, live)

@@ -68,7 +68,7 @@ class Venue:
 
     Attributes:
         listener: Takes what happens by itself: `(outcomes, now, rank)`. Set by who listens.
-        after: Called with the instant once orders may have changed the account.
+        after: Called with the instant once fills have changed the account.
     """
 
     def __init__(
@@ -122,11 +122,10 @@ class Venue:
         Returns:
             What there is to report, in order.
         """
-        for market in self.markets.values():
-            market.book.advance(now)
-        touched = [message.instrument] if message.instrument else list(self.markets)
+        touched = (message.instrument,) if message.instrument else tuple(self.markets)
         for name in touched:
             self.markets[name].catch_up(now)
+        is_cancel = isinstance(message, CancelRequest)
         if isinstance(message, Order):
             self.markets[message.instrument].arrive((message,), now)
         elif isinstance(message, OrderGroup):
@@ -136,10 +135,8 @@ class Venue:
         else:
             self._cancel(message)
         for name in touched:
-            self._lookaheads[name].start()
-        outcomes = self._register.take_outcomes()
-        self.after(now)
-        return outcomes
+            self._lookaheads[name].start(only_less=is_cancel)
+        return self._outcomes(now)
 
     def publish(self, outcomes: Sequence[Outcome], now: int, rank: int) -> None:
         """Tell of what happened by itself, at a rank of the present instant."""
@@ -210,10 +207,17 @@ class Venue:
     def _resolve(self, market: Market | BarMarket, now: int) -> None:
         """Do what is due at a market by itself."""
         market.resolve(now)
-        outcomes = self._register.take_outcomes()
+        outcomes = self._outcomes(now)
         if outcomes:
             self.publish(outcomes, now, Rank.MATCHING)
-            self.after(now)
+
+    def _outcomes(self, now: int) -> list[Outcome]:
+        outcomes = self._register.take_outcomes()
+        for outcome in outcomes:
+            if outcome.entry is not None:  # money moved
+                self.after(now)
+                break
+        return outcomes
 
     def _modify(self, request: ModifyRequest, now: int) -> None:
         live = self._register.live.get(request.order)
