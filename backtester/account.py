@@ -1,117 +1,53 @@
 """Books in whole ledger units: cash, positions, cost and realised profit, balanced exactly.
 
 One class serves both books of a run: the venue's own, changed when it executes, and our belief,
-changed when its reports reach us.
+changed when its reports reach us. In each currency the books are double-entry: what is booked
+moves cash (or holdings) against one of fees, realised profit, funding and insurance, so that
+
+    cash + holdings at cost + fees = opening + realised + funding + insurance
+
+to the last ledger unit, at every instant.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from decimal import ROUND_HALF_EVEN, Decimal
-from fractions import Fraction
+from collections.abc import Iterator, Mapping
+from enum import IntEnum
 from typing import NamedTuple
 
-from backtester.errors import BooksDisagreeError, ScenarioError
-from featurizer.market import Instrument
+from backtester.account_units import InstrumentUnits, Units
+from backtester.errors import BooksDisagreeError
 
-__all__ = ["Account", "InstrumentUnits", "LedgerEntry", "Units"]
-
-_FEWEST_DECIMALS = 8
-_LARGEST = 2**61
+__all__ = ["Account", "Booking", "InstrumentUnits", "LedgerEntry", "Units", "Wallet"]
 
 
-class InstrumentUnits(NamedTuple):
-    """The whole numbers of one instrument.
+class Booking(IntEnum):
+    """What was booked."""
 
-    Attributes:
-        tick_size: Price of one tick.
-        lot_size: Quantity of one lot.
-        multiplier: Ledger units in one tick times one lot.
-        is_spot: Whether a fill moves its whole notional in cash.
-        taker: Taker fee as an exact share of the notional.
-    """
-
-    tick_size: Decimal
-    lot_size: Decimal
-    multiplier: int
-    is_spot: bool
-    taker: Fraction
-
-
-class Units:
-    """Conversion between decimals and the integers of a ledger.
-
-    The ledger unit is 10^-k of the quote currency, where k is at least 8 and large enough that one
-    tick of one lot of any instrument is a whole number of units: notionals are exact, and only fees
-    are rounded (half to even).
-
-    Args:
-        instruments: Instruments that share one quote currency.
-    """
-
-    def __init__(self, instruments: Sequence[Instrument]) -> None:
-        products = [_tick_lot(instrument) for instrument in instruments]
-        self.decimals = max([_FEWEST_DECIMALS, *(_decimals(product) for product in products)])
-        self.per_currency = 10**self.decimals
-        self._of = {
-            instrument.id: InstrumentUnits(
-                tick_size=instrument.tick_size,
-                lot_size=instrument.lot_size,
-                multiplier=int(product * self.per_currency),
-                is_spot=instrument.contract == "spot",
-                taker=Fraction(instrument.fees.taker),
-            )
-            for instrument, product in zip(instruments, products, strict=True)
-        }
-
-    def __getitem__(self, instrument: str) -> InstrumentUnits:
-        return self._of[instrument]
-
-    def from_decimal(self, amount: Decimal) -> int:
-        """Return an amount of quote currency in ledger units, rounded half to even.
-
-        Raises:
-            ScenarioError: If it is so large that 64 bits might not hold what becomes of it.
-        """
-        units = int((amount * self.per_currency).to_integral_value(rounding=ROUND_HALF_EVEN))
-        if abs(units) > _LARGEST:
-            most = _LARGEST // self.per_currency
-            raise ScenarioError(
-                f"`portfolio.balances` must be at most {most:,} with {self.decimals} decimal "
-                f"places, which these instruments need: got {amount}. Take a smaller balance."
-            )
-        return units
-
-    def to_float(self, units: int) -> float:
-        """Return ledger units in quote currency."""
-        return units / self.per_currency
-
-    def notional(self, instrument: str, lots: int, ticks: int) -> int:
-        """Return the exact value of *lots* at *ticks*, in ledger units."""
-        return lots * ticks * self._of[instrument].multiplier
-
-    def taker_fee(self, instrument: str, lots: int, ticks: int) -> int:
-        """Return the taker's fee in ledger units, rounded half to even."""
-        rate = self._of[instrument].taker
-        notional = self.notional(instrument, lots, ticks)
-        fee, rest = divmod(rate.numerator * notional, rate.denominator)
-        # what `round` does to a Fraction, without making one for every fill
-        up = 2 * rest > rate.denominator or (2 * rest == rate.denominator and fee % 2 == 1)
-        return fee + up
+    FILL = 0
+    FUNDING = 1
+    """A payment between those who are long and those who are short of a perpetual."""
+    INSURANCE = 2
+    """What the venue's insurance fund pays when a liquidation leaves less than nothing."""
 
 
 class LedgerEntry(NamedTuple):
-    """The books of one account just after a fill, in ledger units and lots.
+    """The books of one account just after a booking, in ledger units and lots.
 
     Attributes:
-        instrument: Id of the instrument filled.
-        lots: Signed lots that the fill added.
-        ticks: Its price.
+        instrument: Id of the instrument filled, or that a payment is for.
+        lots: Signed lots that the fill added, 0 for a payment.
+        ticks: Its price, 0 for a payment.
         fee: Fee charged.
-        realised: Profit that this fill realised, before its fee.
-        cash: Cash after it.
+        realised: Profit that this fill realised, before fees.
+        cash: Cash in the instrument's currency after it.
         position: Signed position in lots after it.
-        basis: Cost of that position after it, tick·lots, signed like the position.
+        basis: Cost of that position after it, in steps (tick·lots; ledger units of the base
+            currency where the contract is inverse).
+        net: `realised` less the fees of closing and of opening what was closed.
+        closed: Lots of the position before it that it closed.
+        booking: Fill, funding or insurance.
+        amount: What a payment added to the cash, 0 for a fill.
     """
 
     instrument: str
@@ -122,104 +58,274 @@ class LedgerEntry(NamedTuple):
     cash: int
     position: int
     basis: int
+    net: int = 0
+    closed: int = 0
+    booking: Booking = Booking.FILL
+    amount: int = 0
+
+
+class Wallet:
+    """The accounts of one currency, in ledger units.
+
+    Attributes:
+        opening: Opening balance.
+        cash: What is there; spot holdings of other currencies are not.
+        holdings: Cost of the spot positions that were paid with it.
+        realised: Profit realised, before fees.
+        maker_fees: Fees of fills that rested, rebates negative.
+        taker_fees: Fees of fills that took.
+        funding: Funding received less paid.
+        insurance: Received of the venue's insurance fund.
+    """
+
+    __slots__ = (
+        "cash",
+        "funding",
+        "holdings",
+        "insurance",
+        "maker_fees",
+        "opening",
+        "realised",
+        "taker_fees",
+    )
+
+    def __init__(self, opening: int) -> None:
+        self.opening = self.cash = opening
+        self.holdings = self.realised = self.funding = self.insurance = 0
+        self.maker_fees = self.taker_fees = 0
+
+    @property
+    def fees(self) -> int:
+        """All fees."""
+        return self.maker_fees + self.taker_fees
 
 
 class Account:
-    """Cash and netted positions of one account.
+    """Cash in several currencies and netted positions: one double-entry ledger.
 
     Args:
         units: Integers of the instruments traded.
-        cash: Opening balance in ledger units.
+        opening: Opening balance of each currency in ledger units; a whole number alone is that of
+            the first instrument's currency.
+
+    Attributes:
+        wallets: The accounts of each currency that is traded or held.
+        positions: Signed lots by instrument. Of a spot instrument: bought less sold in the run, so
+            negative where some of the opening balance of its base currency was sold.
+        bases: Cost of each position, in steps, as in `LedgerEntry`.
     """
 
-    def __init__(self, units: Units, cash: int) -> None:
+    def __init__(self, units: Units, opening: Mapping[str, int] | int) -> None:
         self.units = units
-        self.opening = cash
-        self.cash = cash
-        self.realised = 0
-        self.fees = 0
+        first = units[units.instruments[0]].currency
+        if isinstance(opening, int):
+            opening = {first: opening}
+        names = dict.fromkeys((*units.currencies, *opening))
+        self.wallets = {name: Wallet(opening.get(name, 0)) for name in names}
+        self._first = self.wallets[first]
         self.positions: dict[str, int] = {}
         self.bases: dict[str, int] = {}
+        self._bought = dict.fromkeys(units.instruments, 0)
+        self._sold = dict.fromkeys(units.instruments, 0)
+        self._entry_fees: dict[str, int] = {}
+        self._spot_of = {
+            name: [i for i in units.instruments if units[i].is_spot and units[i].base == name]
+            for name in names
+        }
 
-    def apply_fill(self, instrument: str, lots: int, ticks: int, fee: int) -> LedgerEntry:
+    @property
+    def cash(self) -> int:
+        """Cash in the first instrument's currency, the only one of most scenarios."""
+        return self._first.cash
+
+    @property
+    def fees(self) -> int:
+        """Fees paid in the first instrument's currency."""
+        return self._first.fees
+
+    @property
+    def realised(self) -> int:
+        """Profit realised in the first instrument's currency, before fees."""
+        return self._first.realised
+
+    @property
+    def funding(self) -> int:
+        """Funding received in the first instrument's currency."""
+        return self._first.funding
+
+    @property
+    def opening(self) -> int:
+        """Opening balance of the first instrument's currency."""
+        return self._first.opening
+
+    def position(self, instrument: str) -> int:
+        """Return the signed position in lots."""
+        return self.positions.get(instrument, 0)
+
+    def balance(self, currency: str) -> int:
+        """Return what is held of a currency in ledger units: cash and spot positions in it."""
+        total = self.wallets[currency].cash
+        for name in self._spot_of[currency]:
+            total += self.positions.get(name, 0) * self.units[name].per_lot
+        return total
+
+    def apply_fill(
+        self, instrument: str, lots: int, ticks: int, fee: int, is_maker: bool = False
+    ) -> LedgerEntry:
         """Book an execution.
 
         A fill against the position first closes it and realises the difference to its cost; what
         is left of the fill opens a position at the fill's price. When only part of a position is
-        closed its cost is released in proportion, rounded down to a whole tick·lot, and the rest
-        stays in the basis: nothing is lost.
+        closed its cost is released in proportion, rounded towards zero to a whole step, and the
+        rest stays in the basis: nothing is lost. The fees of opening are released likewise.
 
         Args:
             instrument: Id of the instrument.
             lots: Signed, positive for a buy.
             ticks: Price of the fill.
-            fee: In ledger units, a rebate is negative.
+            fee: In ledger units of the instrument's currency, a rebate is negative.
+            is_maker: Whether our order rested.
 
         Returns:
             The books after it.
         """
         unit = self.units[instrument]
+        wallet = self.wallets[unit.currency]
         position = self.positions.get(instrument, 0)
         basis = self.bases.get(instrument, 0)
-        closed = min(abs(lots), abs(position)) if position * lots < 0 else 0
-        released = 0
-        if closed:
-            sign = 1 if position > 0 else -1
-            released = sign * (abs(basis) * closed // abs(position))
-        proceeds = closed * ticks * (1 if position > 0 else -1)
-        realised = (proceeds - released) * unit.multiplier
-        opened = lots + (closed if position > 0 else -closed)
+        multiplier = unit.multiplier
+        realised = net = closed = 0
+        opened, opening_fee = lots, fee
+        if position * lots < 0:
+            closed = min(abs(lots), abs(position))
+            signed = closed if position > 0 else -closed
+            released = _part(basis, closed, abs(position))
+            basis -= released
+            realised = (self.units.cost(instrument, signed, ticks) - released) * multiplier
+            opened = lots + signed
+            closing_fee = _part(fee, closed, abs(lots))
+            opening_fee = fee - closing_fee
+            entry_fee = _part(self._entry_fees[instrument], closed, abs(position))
+            self._entry_fees[instrument] -= entry_fee
+            net = realised - closing_fee - entry_fee
+        if opened:
+            basis += self.units.cost(instrument, opened, ticks)
+            self._entry_fees[instrument] = self._entry_fees.get(instrument, 0) + opening_fee
         position += lots
-        basis = basis - released + opened * ticks
         self.positions[instrument] = position
         self.bases[instrument] = basis
-        self.realised += realised
-        self.fees += fee
-        self.cash += (-lots * ticks * unit.multiplier if unit.is_spot else realised) - fee
-        return LedgerEntry(instrument, lots, ticks, fee, realised, self.cash, position, basis)
-
-    def check(self) -> None:
-        """Assert that the books balance.
-
-        Cash must equal the opening balance plus realised profit less fees, less the cost of the
-        spot holdings, to the last ledger unit.
-
-        Raises:
-            BooksDisagreeError: If they do not.
-        """
-        held = sum(
-            basis * self.units[name].multiplier
-            for name, basis in self.bases.items()
-            if self.units[name].is_spot
+        if lots > 0:
+            self._bought[instrument] += lots
+        else:
+            self._sold[instrument] -= lots
+        wallet.realised += realised
+        if is_maker:
+            wallet.maker_fees += fee
+        else:
+            wallet.taker_fees += fee
+        if unit.is_spot:
+            paid = lots * ticks * multiplier
+            wallet.holdings += paid + realised
+            wallet.cash -= paid + fee
+        else:
+            wallet.cash += realised - fee
+        return LedgerEntry(
+            instrument, lots, ticks, fee, realised, wallet.cash, position, basis, net, closed
         )
-        expected = self.opening + self.realised - self.fees - held
-        if self.cash != expected:
-            raise BooksDisagreeError(
-                f"`cash` must be {expected} ledger units (opening {self.opening} + realised "
-                f"{self.realised} - fees {self.fees} - holdings at cost {held}): got {self.cash}."
-            )
 
-    def equity(self, mids: dict[str, float]) -> float:
-        """Return cash plus positions at given prices, in quote currency.
+    def apply_payment(self, instrument: str, booking: Booking, amount: int) -> LedgerEntry:
+        """Book funding, or what the insurance fund pays, in the currency of an instrument.
 
         Args:
-            mids: Price of each instrument that is held, in quote currency.
+            instrument: Id of the perpetual.
+            booking: `FUNDING` or `INSURANCE`.
+            amount: In ledger units, positive where we receive it.
+
+        Returns:
+            The books after it.
         """
-        total = self.cash / self.units.per_currency
-        for name, lots in self.positions.items():
-            if lots:
-                unit = self.units[name]
-                worth = lots * (mids[name] / float(unit.tick_size))
-                if not unit.is_spot:
-                    worth -= self.bases[name]
-                total += worth * unit.multiplier / self.units.per_currency
-        return total
+        wallet = self.wallets[self.units[instrument].currency]
+        if booking is Booking.FUNDING:
+            wallet.funding += amount
+        else:
+            wallet.insurance += amount
+        wallet.cash += amount
+        return LedgerEntry(
+            instrument,
+            0,
+            0,
+            0,
+            0,
+            wallet.cash,
+            self.positions.get(instrument, 0),
+            self.bases.get(instrument, 0),
+            booking=booking,
+            amount=amount,
+        )
+
+    def check(self) -> None:
+        """Assert that the books balance to the last ledger unit and lot.
+
+        Raises:
+            BooksDisagreeError: If they do not; says what does not.
+        """
+        faults = [*self._wallet_faults(), *self._position_faults()]
+        if faults:
+            raise BooksDisagreeError("\n".join(faults))
+
+    def _wallet_faults(self) -> Iterator[str]:
+        for name, wallet in self.wallets.items():
+            expected = (wallet.opening + wallet.realised + wallet.funding + wallet.insurance) - (
+                wallet.fees + wallet.holdings
+            )
+            if wallet.cash != expected:
+                yield (
+                    f"`cash` in {name} must be {expected} ledger units (opening {wallet.opening} + "
+                    f"realised {wallet.realised} + funding {wallet.funding} + insurance "
+                    f"{wallet.insurance} - fees {wallet.fees} - holdings at cost "
+                    f"{wallet.holdings}): got {wallet.cash}."
+                )
+            held = sum(
+                self.bases.get(i, 0) * self.units[i].multiplier
+                for i in self.units.instruments
+                if self.units[i].is_spot and self.units[i].currency == name
+            )
+            if wallet.holdings != held:
+                yield (
+                    f"`holdings` in {name} must be the cost of the spot positions, {held} ledger "
+                    f"units: got {wallet.holdings}."
+                )
+
+    def _position_faults(self) -> Iterator[str]:
+        for name in self.units.instruments:
+            lots, basis = self.position(name), self.bases.get(name, 0)
+            bought, sold = self._bought[name], self._sold[name]
+            if lots != bought - sold:
+                yield (
+                    f"`position` of {name} must be {bought - sold} lots (bought {bought} - sold "
+                    f"{sold}): got {lots}."
+                )
+            if basis and not lots:
+                yield f"`basis` of {name} must be 0, as nothing is held: got {basis}."
+
+    def differences(self, other: Account) -> list[str]:
+        """Return what the books of two accounts disagree about; empty where they are the same."""
+        found = []
+        for name, wallet in self.wallets.items():
+            for field in Wallet.__slots__:
+                one, two = getattr(wallet, field), getattr(other.wallets[name], field)
+                if one != two:
+                    found.append(f"`{field}` in {name}: {one} and {two} ledger units.")
+        for name in self.units.instruments:
+            for field, one, two in (
+                ("position", self.position(name), other.position(name)),
+                ("basis", self.bases.get(name, 0), other.bases.get(name, 0)),
+            ):
+                if one != two:
+                    found.append(f"`{field}` of {name}: {one} and {two}.")
+        return found
 
 
-def _tick_lot(instrument: Instrument) -> Decimal:
-    return instrument.tick_size * instrument.lot_size * instrument.contract_size
-
-
-def _decimals(number: Decimal) -> int:
-    exponent = number.normalize().as_tuple().exponent
-    return max(0, -int(exponent))
+def _part(whole: int, part: int, of: int) -> int:
+    """Return *whole* · *part* / *of*, rounded towards zero."""
+    return whole * part // of if whole >= 0 else -(-whole * part // of)

@@ -4,15 +4,20 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from backtester.orders import Side
+from backtester.orders import OrderRequest, Side
+from backtester.portfolio import PortfolioView
 
 if TYPE_CHECKING:
     import numpy as np
 
+    from backtester.book_view import BookView
     from backtester.engine import Engine
+    from backtester.order_manager import OpenOrder
+    from backtester.orders import TimeInForce
     from backtester.records import FeatureRow, Prediction
+    from backtester.terms import Terms
 
-__all__ = ["Context", "InferenceView", "PortfolioView"]
+__all__ = ["Context", "InferenceView"]
 
 
 class InferenceView:
@@ -53,44 +58,6 @@ class InferenceView:
             Number of the request in its loop.
         """
         return self._engine.submit_request(tuple(values), loop, instrument)
-
-
-class PortfolioView:
-    """Our belief: what the reports received so far say that we hold."""
-
-    __slots__ = ("_engine",)
-
-    def __init__(self, engine: Engine) -> None:
-        self._engine = engine
-
-    @property
-    def cash(self) -> float:
-        """Cash in the quote currency."""
-        account = self._engine.belief
-        return account.units.to_float(account.cash)
-
-    @property
-    def fees(self) -> float:
-        """Fees paid so far, in the quote currency."""
-        account = self._engine.belief
-        return account.units.to_float(account.fees)
-
-    @property
-    def realised(self) -> float:
-        """Profit realised so far, before fees, in the quote currency."""
-        account = self._engine.belief
-        return account.units.to_float(account.realised)
-
-    def position(self, instrument: str | None = None) -> float:
-        """Return the signed position in base units.
-
-        Args:
-            instrument: Id; may be left out when the scenario has one.
-        """
-        engine = self._engine
-        name = engine.instrument_name(instrument)
-        lots = engine.belief.positions.get(name, 0)
-        return float(lots * engine.belief.units[name].lot_size)
 
 
 class Context:
@@ -145,26 +112,168 @@ class Context:
         """
         return self._engine.latest_data(kind, instrument)
 
-    def buy(self, instrument: str, quantity: float, limit_price: float | None = None) -> int:
+    def book(self, instrument: str | None = None) -> BookView:
+        """Return our view of an instrument's book: what has been received by now.
+
+        From depth where the strategy declares `reads_depth` and the catalog holds it, else the
+        best bid and ask of the newest quote; empty before the first.
+
+        Args:
+            instrument: Id; may be left out when the scenario has one.
+        """
+        return self._engine.latest_book(instrument)
+
+    def terms(self, instrument: str | None = None) -> Terms:
+        """Return the steps of an instrument's prices and quantities.
+
+        Args:
+            instrument: Id; may be left out when the scenario has one.
+        """
+        return self._engine.terms[self._engine.instrument_name(instrument)]
+
+    def orders(self, instrument: str | None = None) -> tuple[OpenOrder, ...]:
+        """Return the orders that are open as far as we know, by number.
+
+        Args:
+            instrument: Id; left out, those of all instruments.
+        """
+        return self._engine.manager.open_orders(instrument)
+
+    def buy(
+        self,
+        instrument: str,
+        quantity: float,
+        limit_price: float | None = None,
+        *,
+        time_in_force: TimeInForce | None = None,
+        stop_price: float | None = None,
+        post_only: bool = False,
+        reduce_only: bool = False,
+        expires_at: int | None = None,
+    ) -> int:
         """Send an order to buy; it reaches the venue after the entry latency.
 
         Args:
             instrument: Id of the instrument.
             quantity: Base units, a whole number of lots.
-            limit_price: Highest price accepted, a whole number of ticks; None is a market order.
-                Either kind fills for what is displayed when it arrives, and the rest is canceled.
+            limit_price: Highest price accepted, a whole number of ticks; None is a market order,
+                which takes what it finds on arrival, and the rest is canceled.
+            time_in_force: By default a limit order rests until filled or canceled (GTC), or until
+                `expires_at` (GTD).
+            stop_price: The order waits until the best ask is there.
+            post_only: Refuse it rather than take.
+            reduce_only: Never open or turn a position.
+            expires_at: Instant at which what is left of it is canceled.
 
         Returns:
             Number of the order.
 
         Raises:
-            OrderError: If the instrument, the quantity or the price is not one the venue knows.
+            OrderError: If the instrument, the quantity or a price is not one the venue knows, or
+                what is asked for does not go together.
         """
-        return self._engine.send(instrument, Side.BUY, quantity, limit_price)
+        return self._engine.trader.submit(
+            OrderRequest(
+                instrument,
+                Side.BUY,
+                quantity,
+                limit_price,
+                time_in_force,
+                stop_price,
+                post_only,
+                reduce_only,
+                expires_at,
+            )
+        )
 
-    def sell(self, instrument: str, quantity: float, limit_price: float | None = None) -> int:
+    def sell(
+        self,
+        instrument: str,
+        quantity: float,
+        limit_price: float | None = None,
+        *,
+        time_in_force: TimeInForce | None = None,
+        stop_price: float | None = None,
+        post_only: bool = False,
+        reduce_only: bool = False,
+        expires_at: int | None = None,
+    ) -> int:
         """Send an order to sell; otherwise like `buy`, with the lowest price accepted."""
-        return self._engine.send(instrument, Side.SELL, quantity, limit_price)
+        return self._engine.trader.submit(
+            OrderRequest(
+                instrument,
+                Side.SELL,
+                quantity,
+                limit_price,
+                time_in_force,
+                stop_price,
+                post_only,
+                reduce_only,
+                expires_at,
+            )
+        )
+
+    def submit(self, request: OrderRequest) -> int:
+        """Send an order given as a request; otherwise like `buy` and `sell`."""
+        return self._engine.trader.submit(request)
+
+    def cancel(self, number: int) -> bool:
+        """Send a cancel of an order; it may be filled before the cancel arrives.
+
+        Returns:
+            False, and nothing is sent, where we know already that the order has ended.
+        """
+        return self._engine.trader.cancel(number)
+
+    def cancel_all(self, instrument: str | None = None) -> None:
+        """Send one cancel of every order that is live when it arrives.
+
+        Args:
+            instrument: Id; left out, those of all instruments.
+        """
+        self._engine.trader.cancel_all(instrument)
+
+    def modify(
+        self, number: int, quantity: float | None = None, limit_price: float | None = None
+    ) -> bool:
+        """Send a change of an order.
+
+        It keeps its place in the queue where only its quantity becomes smaller.
+
+        Args:
+            number: Number of the order.
+            quantity: Its new total in base units, what is filled included; None leaves it.
+            limit_price: Its new limit; None leaves it.
+
+        Returns:
+            False, and nothing is sent, where we know already that the order has ended.
+        """
+        return self._engine.trader.modify(number, quantity, limit_price)
+
+    def oco(self, first: OrderRequest, second: OrderRequest) -> tuple[int, int]:
+        """Send two orders of one instrument of which one cancels the other, at the venue.
+
+        A fill of one takes as much off the other.
+
+        Returns:
+            Their numbers.
+        """
+        return self._engine.trader.submit_partners(first, second)
+
+    def bracket(
+        self, entry: OrderRequest, take_profit: float, stop_loss: float
+    ) -> tuple[int, int, int]:
+        """Send an entry with two exits, which the venue holds until it fills.
+
+        Args:
+            entry: The order that opens the position.
+            take_profit: Limit price of the first exit.
+            stop_loss: Stop price of the second, which then takes at the market.
+
+        Returns:
+            Numbers of entry, take-profit and stop-loss.
+        """
+        return self._engine.trader.submit_bracket(entry, take_profit, stop_loss)
 
     def call_at(self, instant: int, name: str = "") -> None:
         """Ask for `on_timer(ctx, name)` at an instant, not before now.

@@ -7,16 +7,22 @@ from functools import partial
 from operator import index
 from typing import TYPE_CHECKING, Any
 
-from backtester.account import Account, Units
+from backtester.account import Units
+from backtester.bar_source import NoQuotes
+from backtester.callbacks import overrides
 from backtester.context import Context
+from backtester.desk import Desk
 from backtester.errors import OrderError, StrategyError
 from backtester.gateway import Gateway
 from backtester.ledger import TradingLedger
-from backtester.order_entry import OrderEntry
-from backtester.orders import Report, Side
+from backtester.money import PAYMENTS, Money, book_report
+from backtester.order_manager import OrderManager
+from backtester.orders import Report
 from backtester.sources import ItemSource, Place, QuoteSource
 from backtester.strategy import Strategy
+from backtester.terms import Terms
 from backtester.timeline import Timeline
+from backtester.trader import Trader
 from backtester.venue.venue import Venue
 from clock.errors import InputError, SimulationError, TimeWentBackwardsError
 from clock.rank import Rank
@@ -28,8 +34,10 @@ from inference.rows import MISSING
 if TYPE_CHECKING:
     import numpy as np
 
+    from backtester.admission import Admission
+    from backtester.book_view import BookView
+    from backtester.latencies import ActionSamplers
     from backtester.records import FeatureRow, Prediction
-    from clock.sampler import Sampler
 
 __all__ = ["Engine"]
 
@@ -48,8 +56,9 @@ class Engine:
         instruments: Ids in the order of the scenario.
         units: Integers of the instruments.
         venue: The venue, with its own account of us.
-        belief: Our account, fed by reports.
-        latencies: Samplers of the order entry and the order response latency.
+        money: Our account, fed by reports, and what it is worth.
+        latencies: A sampler for each action.
+        admission: The venue's door.
         random: The strategy's generator.
     """
 
@@ -60,8 +69,9 @@ class Engine:
         instruments: tuple[str, ...],
         units: Units,
         venue: Venue,
-        belief: Account,
-        latencies: tuple[Sampler, Sampler],
+        money: Money,
+        latencies: ActionSamplers,
+        admission: Admission,
         random: np.random.Generator,
     ) -> None:
         self.clock = clock
@@ -69,23 +79,35 @@ class Engine:
         self.instruments = instruments
         self.units = units
         self.venue = venue
-        self.belief = belief
+        self.money = money
+        self.belief = money.belief
         self.random = random
         self.ledger = TradingLedger(units, instruments)
-        self.quotes: Mapping[str, QuoteSource] = {}
+        self.quotes: Mapping[str, QuoteSource | NoQuotes] = {}
         self.data: Mapping[tuple[str, str], ItemSource] = {}
         self.rows: ItemSource | None = None
         self.predictions: Mapping[str, ItemSource] = {}
         self.submit: Callable[[str, tuple[float, ...], int], int] | None = None
         self.context = Context(self)
-        self.gateway = Gateway(clock, venue, self.ledger, latencies, self._hear)
-        self._order_entry = OrderEntry(units)
+        self.desk = Desk(clock, latencies.decision)
+        self.gateway = Gateway(clock, venue, self.ledger, latencies, admission, self._hear)
+        venue.listener = self.gateway.publish
+        self.manager = OrderManager(units)
+        self.terms = {
+            name: Terms(float(units[name].tick_size), float(units[name].lot_size))
+            for name in instruments
+        }
+        self.risk = money.limits(self)
+        self.trader = Trader(self)
         self._hears_orders = overrides(strategy, "on_order")
         self._hears_fills = overrides(strategy, "on_fill")
+        self._on_order = self.desk.timed("on_order", strategy.on_order)
+        self._on_fill = self.desk.timed("on_fill", strategy.on_fill)
+        self._on_timer = self.desk.timed("on_timer", strategy.on_timer)
         self._timeline = Timeline(())
         self._action: tuple[int, str] | None = None
         self._timers = 0
-        self._stopped = False
+        self.is_stopped = False
         self._driving = False
         self._turned = Place(_NEVER, Rank.TIMER, None, 0)
 
@@ -119,7 +141,7 @@ class Engine:
 
     def stop(self) -> None:
         """Call `on_stop` at the end of the run; no order leaves from here."""
-        self._stopped = True
+        self.is_stopped = True
         self._guard(
             partial(self._act, _BEFORE_EVERYTHING, "on_stop", self.strategy.on_stop, self.context)
         )
@@ -204,6 +226,11 @@ class Engine:
         """Return the newest quote that is visible now."""
         return self.quotes[self.instrument_name(instrument)].latest(self.place())
 
+    def latest_book(self, instrument: str | None) -> BookView:
+        """Return our view of a book, from what is visible now."""
+        name = self.instrument_name(instrument)
+        return self.quotes[name].book(self.place())
+
     def latest_data(self, kind: str, instrument: str | None) -> Any:
         """Return the newest record of a user's kind that is visible now."""
         name = self.instrument_name(instrument)
@@ -237,7 +264,7 @@ class Engine:
                 "`ctx.inference.submit` must be announced, since it makes the run go in lockstep: "
                 f"got {type(self.strategy).__name__}.submits_requests = False. Set it to True."
             )
-        if self._stopped:
+        if self.is_stopped:
             raise OrderError("`on_stop` must not submit requests: the run is over.")
         place = self.instruments.index(self.instrument_name(instrument))
         return self.submit(self._loop(loop), values, place)
@@ -258,46 +285,48 @@ class Engine:
         self._timers += 1
         self.clock.call_at(
             index(instant),  # refuses a float: instants are whole nanoseconds
-            partial(self._act, Rank.TIMER, "on_timer", self.strategy.on_timer, self.context, name),
+            partial(self._act, Rank.TIMER, "on_timer", self._on_timer, self.context, name),
             Rank.TIMER,
             (1, self._timers),
         )
 
-    def send(self, instrument: str, side: Side, quantity: float, limit_price: float | None) -> int:
-        """Send an order on its way to the venue; return its number."""
-        if self._stopped:
-            raise OrderError("`on_stop` must not send orders: the run is over. Use a timer before.")
-        name = self.instrument_name(instrument)
-        order = self._order_entry.make(name, side, quantity, limit_price, self.clock.now)
-        place = self.place()
-        mid, staleness = self._decision(name, place)
-        self.ledger.order(order, place.rank, mid, staleness)
-        self.gateway.send(order)
-        return order.number
-
-    def _decision(self, instrument: str, place: Place) -> tuple[float, int]:
+    def decision(self, instrument: str, place: Place) -> tuple[float, int]:
         """Return our mid, and the age of the newest event behind what we decide on."""
         mid, event_time = self.quotes[instrument].mid_and_event_time(place)
         answers = [source.latest(place) for source in self.predictions.values()]
         event_time = max((a.event_time for a in answers if a is not None), default=event_time)
         return mid, -1 if event_time == MISSING else place.now - event_time
 
+    def mid(self, instrument: str) -> float:
+        """Return our newest mid of an instrument, NaN before its first quote."""
+        return self.quotes[instrument].mid_and_event_time(self.place())[0]
+
+    def mids(self) -> dict[str, float]:
+        """Return our newest mid of every instrument."""
+        return {name: self.mid(name) for name in self.instruments}
+
+    def refuse(self, report: Report) -> None:
+        """Tell the strategy, within this instant, that a limit of our own stopped a message."""
+        if self._hears_orders:
+            run = partial(self._act, Rank.ORDER_REPORT, "on_order", self._on_order)
+            self.clock.call_at(
+                self.clock.now,
+                partial(run, self.context, report),
+                Rank.ORDER_REPORT,
+                (0, report.order),
+            )
+
     def _hear(self, report: Report) -> None:
         now = self.clock.now
         self.ledger.report(report, now)
-        fill = report.fill
-        if fill is not None:
-            entry = self.belief.apply_fill(
-                fill.instrument, fill.side * fill.lots, fill.ticks, fill.fee_units
-            )
-            self.ledger.belief_fill(now, entry)
-        rank = Rank.ORDER_REPORT
+        self.manager.hear(report)
+        entry = book_report(self.belief, report)
+        if entry is not None:
+            self.ledger.believed(now, entry)
+        if report.kind in PAYMENTS:
+            return  # of no order: whoever wants to know looks at the portfolio
+        fill, rank = report.fill, Rank.ORDER_REPORT
         if self._hears_orders:
-            self._act(rank, "on_order", self.strategy.on_order, self.context, report)
+            self._act(rank, "on_order", self._on_order, self.context, report)
         if self._hears_fills and fill is not None:
-            self._act(rank, "on_fill", self.strategy.on_fill, self.context, fill)
-
-
-def overrides(strategy: Strategy, callback: str) -> bool:
-    """Return whether a strategy overrides a callback, and so wants to be called."""
-    return getattr(type(strategy), callback) is not getattr(Strategy, callback)
+            self._act(rank, "on_fill", self._on_fill, self.context, fill)

@@ -6,11 +6,12 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from backtester.account import Account, LedgerEntry, Units
+from backtester.account import Account, LedgerEntry
 from backtester.errors import BooksDisagreeError
-from featurizer.market import Records
+from backtester.valuation import Valuation
+from featurizer.market import Array, Records
 
-__all__ = ["EquitySampler", "sampling_period"]
+__all__ = ["EquitySampler", "mids_of", "sampling_period"]
 
 _SECOND = 1_000_000_000
 _LADDER = tuple(_SECOND * s for s in (1, 10, 60, 300, 900, 3600, 14_400, 86_400))
@@ -25,53 +26,58 @@ def sampling_period(duration_ns: int) -> int:
     return _LADDER[-1]
 
 
+def mids_of(quotes: Records) -> tuple[Array, Array]:
+    """Return instants of quotes and the mid after each. Shape (n,) each."""
+    return quotes.event_time, (quotes.columns["bid_price"] + quotes.columns["ask_price"]) / 2
+
+
 class EquitySampler:
     """Equity, cash, positions and mids at `start + k · period`, as the venue has them.
 
     A sample at an instant includes what happened at it. Nothing here is known to the strategy.
+    Equity is in the currency of the report; it is NaN while it depends on a price that the venue
+    has not shown yet.
 
     Args:
-        instruments: Ids in the order of the scenario.
-        units: Their integers.
+        valuation: What several currencies are worth in the report's.
         account: The venue's account, before the run.
         start: Start of the run.
         period_ns: Period of the grid.
+
+    Attributes:
+        first_mids: The first price of each instrument that the venue showed, NaN before.
     """
 
-    def __init__(
-        self,
-        instruments: Sequence[str],
-        units: Units,
-        account: Account,
-        start: int,
-        period_ns: int,
-    ) -> None:
-        self._instruments = tuple(instruments)
-        self._units = units
+    def __init__(self, valuation: Valuation, account: Account, start: int, period_ns: int) -> None:
+        self._valuation = valuation
+        self._units = valuation.units
+        self._instruments = valuation.units.instruments
         self._period = period_ns
         self._next = start
-        self._mids = dict.fromkeys(instruments, float("nan"))
-        self._state = dict.fromkeys(instruments, (0, 0))
-        self._cash = account.cash
+        self._mids = dict.fromkeys(self._instruments, float("nan"))
+        self.first_mids = dict(self._mids)
+        self._state = dict.fromkeys(self._instruments, (0, 0))
+        self._cash = {name: wallet.cash for name, wallet in account.wallets.items()}
         self._chunks: list[list[np.ndarray]] = []
 
     def sample(
         self,
-        quotes: Mapping[str, Records],
+        marks: Mapping[str, tuple[Array, Array]],
         entries: Sequence[tuple[int, LedgerEntry]],
         until: int,
     ) -> None:
         """Sample a window that was traded.
 
         Args:
-            quotes: The venue's quotes of the window, by instrument.
+            marks: Instants of the venue's records in the window and its mid after each, by
+                instrument. Shape (n,) each.
             entries: What the venue booked in it, in order.
             until: Its end; an instant at it belongs to the next window.
         """
         grid = np.arange(self._next, until, self._period, dtype=np.int64)
         if len(grid):
             self._next = int(grid[-1]) + self._period
-        self._chunks.append(self._columns(grid, quotes, entries))
+        self._chunks.append(self._columns(grid, marks, entries))
 
     def to_columns(self, final: tuple[int, Mapping[str, float]]) -> dict[str, np.ndarray]:
         """Return the curve, closed by the mark at the end of the run.
@@ -80,9 +86,11 @@ class EquitySampler:
             final: End of the run and the venue's last mid of each instrument.
         """
         until, mids = final
-        quotes = {name: _one_mid(name, mids[name], until) for name in self._instruments}
-        self._chunks.append(self._columns(np.array([until]), quotes, ()))
+        marks = {name: (np.array([until]), np.array([mids[name]])) for name in self._instruments}
+        self._chunks.append(self._columns(np.array([until]), marks, ()))
+        report = self._valuation.currency
         names = ["time", "equity", "cash"]
+        names += [f"cash:{name}" for name in self._cash if name != report]
         for name in self._instruments:
             names += [f"position:{name}", f"mid:{name}"]
         columns = [np.concatenate(parts) for parts in zip(*self._chunks, strict=True)]
@@ -90,47 +98,70 @@ class EquitySampler:
 
     def check(self, account: Account) -> None:
         """Assert that the sampled books end where the venue's do."""
-        if self._cash != account.cash:
-            raise BooksDisagreeError(
-                f"`cash` of the curve must be the venue's: got {self._cash}, not {account.cash}."
-            )
+        for name, wallet in account.wallets.items():
+            if self._cash[name] != wallet.cash:
+                raise BooksDisagreeError(
+                    f"`cash` in {name} of the curve must be the venue's: got {self._cash[name]}, "
+                    f"not {wallet.cash}."
+                )
 
     def _columns(
         self,
-        grid: np.ndarray,
-        quotes: Mapping[str, Records],
+        grid: Array,
+        marks: Mapping[str, tuple[Array, Array]],
         entries: Sequence[tuple[int, LedgerEntry]],
     ) -> list[np.ndarray]:
-        per_currency = self._units.per_currency
-        instants = np.array([instant for instant, _ in entries], dtype=np.int64)
-        cashes = np.array([self._cash, *(entry.cash for _, entry in entries)], dtype=np.int64)
-        cash = cashes[np.searchsorted(instants, grid, side="right")] / per_currency
-        equity = cash.copy()
+        per_currency, rates = self._units.per_currency, self._valuation.rates
+        cash = {name: self._sample_cash(name, entries, grid) for name in self._cash}
+        mids = {name: self._sample_mid(name, marks[name], grid) for name in self._instruments}
+        worth = {name: units / per_currency for name, units in cash.items()}
         columns = []
         for name in self._instruments:
-            unit = self._units[name]
-            mid = self._sample_mid(name, quotes[name], grid)
+            unit, mid = self._units[name], mids[name]
             lots, basis = self._sample_position(name, entries, grid)
-            ticks = mid / float(unit.tick_size)
-            worth = lots * ticks - (0 if unit.is_spot else basis)
-            equity += np.where(lots == 0, 0.0, worth) * (unit.multiplier / per_currency)
+            if unit.is_spot:
+                worth[unit.base] = worth[unit.base] + lots * (unit.per_lot / per_currency)
+            else:
+                profit = self._valuation.worth(name, lots, mid) - basis * float(unit.multiplier)
+                worth[unit.currency] = worth[unit.currency] + np.where(
+                    lots == 0, 0.0, profit / per_currency
+                )
             columns += [lots * float(unit.lot_size), mid]
-        self._cash = int(cashes[-1])
-        return [grid, equity, cash, *columns]
+        equity = np.zeros(len(grid))
+        for name, amount in worth.items():
+            equity += np.where(amount == 0, 0.0, amount * rates[name].of(mids))
+        report = self._valuation.currency
+        others = [units / per_currency for name, units in cash.items() if name != report]
+        own = cash[report] if report in cash else np.zeros(len(grid))
+        return [grid, equity, own / per_currency, *others, *columns]
 
-    def _sample_mid(self, name: str, quotes: Records, grid: np.ndarray) -> np.ndarray:
-        bid, ask = quotes.columns["bid_price"], quotes.columns["ask_price"]
+    def _sample_cash(
+        self, currency: str, entries: Sequence[tuple[int, LedgerEntry]], grid: Array
+    ) -> Array:
+        own = [
+            (instant, entry.cash)
+            for instant, entry in entries
+            if self._units[entry.instrument].currency == currency
+        ]
+        instants = np.array([instant for instant, _ in own], dtype=np.int64)
+        cashes = np.array([self._cash[currency], *(cash for _, cash in own)], dtype=np.int64)
+        self._cash[currency] = int(cashes[-1])
+        return cashes[np.searchsorted(instants, grid, side="right")]
+
+    def _sample_mid(self, name: str, marks: tuple[Array, Array], grid: Array) -> Array:
+        instants, mids = marks
         before = self._mids[name]
-        if not len(bid):
+        if not len(mids):
             return np.full(len(grid), before)
-        count = np.searchsorted(quotes.event_time, grid, side="right")
-        at = np.maximum(count - 1, 0)
-        self._mids[name] = float((bid[-1] + ask[-1]) / 2)
-        return np.where(count > 0, (bid[at] + ask[at]) / 2, before)
+        count = np.searchsorted(instants, grid, side="right")
+        self._mids[name] = float(mids[-1])
+        if np.isnan(self.first_mids[name]):
+            self.first_mids[name] = float(mids[0])
+        return np.where(count > 0, mids[np.maximum(count - 1, 0)], before)
 
     def _sample_position(
-        self, name: str, entries: Sequence[tuple[int, LedgerEntry]], grid: np.ndarray
-    ) -> tuple[np.ndarray, np.ndarray]:
+        self, name: str, entries: Sequence[tuple[int, LedgerEntry]], grid: Array
+    ) -> tuple[Array, Array]:
         own = [(instant, entry) for instant, entry in entries if entry.instrument == name]
         instants = np.array([instant for instant, _ in own], dtype=np.int64)
         states = np.array(
@@ -139,16 +170,3 @@ class EquitySampler:
         self._state[name] = (int(states[-1, 0]), int(states[-1, 1]))
         sampled = states[np.searchsorted(instants, grid, side="right")]
         return sampled[:, 0], sampled[:, 1]
-
-
-def _one_mid(name: str, mid: float, instant: int) -> Records:
-    price = np.array([mid])
-    stamp = np.array([instant])
-    columns = {
-        "event_time": stamp,
-        "receipt_time": stamp,
-        "sequence": np.zeros(1, dtype=np.int64),
-        "bid_price": price,
-        "ask_price": price,
-    }
-    return Records(name, "quotes", columns)

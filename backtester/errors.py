@@ -5,14 +5,21 @@ SimulationError
 │   ├── ScenarioError          a scenario file, or a `--set`, that cannot be used
 │   └── OrderError             an order that no venue could be sent
 ├── StrategyError              an exception in a strategy's callback ended the run
-└── BooksDisagreeError         the books do not balance: our bug, never the user's
+├── BooksDisagreeError         the books do not balance: our bug, never the user's
+└── OrderStateError            a report that cannot follow in its order's state: our bug too
 """
 
 from __future__ import annotations
 
 from clock.errors import InputError, SimulationError
 
-__all__ = ["BooksDisagreeError", "OrderError", "ScenarioError", "StrategyError"]
+__all__ = [
+    "BooksDisagreeError",
+    "OrderError",
+    "OrderStateError",
+    "ScenarioError",
+    "StrategyError",
+]
 
 
 class ScenarioError(InputError):
@@ -42,3 +49,7 @@ class StrategyError(SimulationError):
 
 class BooksDisagreeError(SimulationError, AssertionError):
     """A ledger that does not add up to the last unit."""
+
+
+class OrderStateError(SimulationError, AssertionError):
+    """A report that the state machine of orders does not allow."""

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from backtester.engine import overrides
+from backtester.bar_source import BarSource, NoQuotes
+from backtester.callbacks import needs, overrides
 from backtester.errors import ScenarioError
 from backtester.sources import MarketSource, QuoteSource
 from backtester.strategy import Strategy
 from backtester.timeline import Subscription
-from featurizer.market import BARS, TRADES, Records, StreamKey, StreamRequest
+from featurizer.market import BARS, QUOTES, TRADES, Records, StreamKey, StreamRequest
 
 if TYPE_CHECKING:
     from featurizer.catalog import Catalog
@@ -18,6 +19,12 @@ if TYPE_CHECKING:
 __all__ = ["Callback", "MarketFeed"]
 
 Callback = Callable[[Any, Any], None]
+
+_MEASURED_BY: Mapping[type[MarketSource], tuple[str, ...]] = {
+    QuoteSource: ("bid_price", "bid_quantity", "ask_price", "ask_quantity"),
+    BarSource: ("close",),
+}
+"""What the price and the book of a decision are read from, whatever is handed over."""
 
 _DELIVERED = ("on_quote", "on_trade", "on_bar", "on_data", "on_features", "on_prediction")
 
@@ -29,22 +36,30 @@ class MarketFeed:
         strategy: Only the callbacks that it overrides are woken.
         catalog: Where the records come from.
         names: Ids of the instruments, in the order of the scenario.
+        timed: Makes of a callback, by its name, one that keeps the strategy busy.
 
     Attributes:
         wanted: The strategy's callback by name, None where it is not overridden.
-        quotes: The quotes of every instrument: they can be looked up, whatever is subscribed.
+        quotes: The quotes of every instrument: they can be looked up, whatever is subscribed. Where
+            there are none, what stands in for them.
         data: The streams of the user's own kinds, by instrument and kind.
         streams: All sources, each with the callback that it wakes, if any.
     """
 
-    def __init__(self, strategy: Strategy, catalog: Catalog, names: Sequence[str]) -> None:
+    def __init__(
+        self,
+        strategy: Strategy,
+        catalog: Catalog,
+        names: Sequence[str],
+        timed: Callable[[str, Callback], Callback],
+    ) -> None:
         self._catalog = catalog
         self._names = list(names)
         self.wanted: dict[str, Callback | None] = {
-            name: getattr(strategy, name) if overrides(strategy, name) else None
+            name: timed(name, getattr(strategy, name)) if overrides(strategy, name) else None
             for name in _DELIVERED
         }
-        self.quotes: dict[str, QuoteSource] = {}
+        self.quotes: dict[str, QuoteSource | NoQuotes] = {}
         self.data: dict[StreamKey, MarketSource] = {}
         self.streams: list[tuple[MarketSource, Callback | None]] = []
         held = set(catalog.streams())
@@ -57,21 +72,29 @@ class MarketFeed:
     def _add_instrument(
         self, strategy: Strategy, name: str, place: int, held: set[StreamKey]
     ) -> None:
-        quotes = QuoteSource((name, place), strategy.quote_fields)
-        self.quotes[name] = quotes
-        self.streams.append((quotes, self.wanted["on_quote"]))
-        for kind, fields in ((TRADES, strategy.trade_fields), (BARS, strategy.bar_fields)):
-            callback = self.wanted[f"on_{kind.name.removesuffix('s')}"]
-            if callback is not None and (name, kind.name) in held:
-                source = MarketSource((kind.name, kind.number), (name, place), fields)
-                self.streams.append((source, callback))
+        at = (name, place)
+        has_quotes = (name, QUOTES.name) in held
+        bars: BarSource | None = None
+        if (name, BARS.name) in held and (self.wanted["on_bar"] or not has_quotes):
+            bars = BarSource(at, strategy.bar_fields)
+        if has_quotes:
+            quotes = QuoteSource(at, strategy.quote_fields)
+            self.quotes[name] = quotes
+            self.streams.append((quotes, self.wanted["on_quote"]))
+        else:
+            self.quotes[name] = NoQuotes(name, bars)
+        if self.wanted["on_trade"] and (name, TRADES.name) in held:
+            trades = MarketSource((TRADES.name, TRADES.number), at, strategy.trade_fields)
+            self.streams.append((trades, self.wanted["on_trade"]))
+        if bars is not None:
+            self.streams.append((bars, self.wanted["on_bar"]))
 
     def _check_heard(self, strategy: Strategy) -> None:
         """Refuse a callback that nothing could ever wake."""
         heard = {source.callback for source, _ in self.streams}
-        for kind in (TRADES, BARS):
+        for kind in (QUOTES, TRADES, BARS):
             callback = f"on_{kind.name.removesuffix('s')}"
-            if self.wanted[callback] is not None and callback not in heard:
+            if needs(strategy, callback) and callback not in heard:
                 raise ScenarioError(
                     f"`{type(strategy).__name__}.{callback}` needs {kind.name} of "
                     f"{', '.join(self._names)}: the catalog holds none. Ingest them, or drop it."
@@ -104,7 +127,13 @@ class MarketFeed:
 
     def requests(self) -> list[StreamRequest]:
         """Return the streams and columns to read."""
-        return [StreamRequest(*source.stream, columns=source.fields) for source, _ in self.streams]
+        asked = [(source.stream, source.fields) for source, _ in self.streams]
+        asked += [
+            (source.stream, _MEASURED_BY[type(source)])
+            for source, _ in self.streams
+            if type(source) in _MEASURED_BY
+        ]
+        return [StreamRequest(*stream, columns=columns) for stream, columns in asked]
 
     def open_window(self, records: Mapping[StreamKey, Records]) -> list[Subscription]:
         """Hold the records received in the next window; return those that wake somebody."""

@@ -2,57 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import cast
 
 import numpy as np
 
-from backtester.account import LedgerEntry, Units
-from backtester.orders import Order, Report
+from backtester.account import Booking, LedgerEntry, Units
+from backtester.columns import ColumnStore
+from backtester.orders import NEVER_EXPIRES, CancelRequest, ModifyRequest, Order, Reason, Report
 from backtester.trace import EntryKind, Trace, block
 from clock.rank import Rank
 
-__all__ = ["ColumnStore", "TradingLedger"]
+__all__ = ["TradingLedger"]
 
-
-class ColumnStore:
-    """Rows appended as tuples, kept as columns once a window is closed.
-
-    Args:
-        columns: Name and type (`int`, `float` or `str`) of each column.
-    """
-
-    def __init__(self, columns: dict[str, type]) -> None:
-        self.columns = columns
-        self.rows: list[tuple[Any, ...]] = []
-        self._chunks: list[list[Any]] = []
-
-    def close_window(self) -> None:
-        """Turn the rows of the window into columns."""
-        if not self.rows:
-            return
-        kinds = {int: np.int64, float: np.float64}
-        self._chunks.append(
-            [
-                list(values) if kind is str else np.array(values, dtype=kinds[kind])
-                for values, kind in zip(
-                    zip(*self.rows, strict=True), self.columns.values(), strict=True
-                )
-            ]
-        )
-        self.rows = []
-
-    def to_columns(self) -> dict[str, Any]:
-        """Return all rows as columns."""
-        self.close_window()
-        empty = {int: np.int64, float: np.float64}
-        result: dict[str, Any] = {}
-        for place, (name, kind) in enumerate(self.columns.items()):
-            parts = [chunk[place] for chunk in self._chunks]
-            if kind is str:
-                result[name] = [text for part in parts for text in part]
-            else:
-                result[name] = np.concatenate([np.empty(0, dtype=empty[kind]), *parts])
-        return result
+_NOTHING = float("nan")
+_FILL_WORDS = LedgerEntry._fields.index("basis") + 1
 
 
 class TradingLedger:
@@ -71,93 +34,237 @@ class TradingLedger:
         self.orders = ColumnStore(
             {
                 "order": int,
+                "decided_at": int,
                 "sent_at": int,
                 "instrument": str,
                 "side": int,
                 "type": str,
+                "time_in_force": str,
                 "quantity": float,
                 "limit_price": float,
+                "stop_price": float,
                 "decision_mid": float,
                 "staleness_ns": int,
             }
         )
-        self.arrivals = ColumnStore({"order": int, "arrived_at": int, "status": str, "reason": str})
+        self.arrivals = ColumnStore({"order": int, "arrived_at": int})
+        self.ends = ColumnStore({"order": int, "status": str, "reason": str})
+        self.changes = ColumnStore(
+            {
+                "kind": str,
+                "order": int,
+                "instrument": str,
+                "decided_at": int,
+                "sent_at": int,
+                "arrived_at": int,
+                "quantity": float,
+                "limit_price": float,
+                "decision_mid": float,
+            }
+        )
         self.fills = ColumnStore(
             {
+                "report": int,
                 "order": int,
                 "venue_time": int,
                 "instrument": str,
                 "side": int,
                 "quantity": float,
                 "price": float,
+                "liquidity": str,
+                "currency": str,
                 "fee": float,
                 "realised": float,
+                "net": float,
                 "position": float,
             }
         )
+        self.payments = ColumnStore(
+            {
+                "report": int,
+                "venue_time": int,
+                "kind": str,
+                "instrument": str,
+                "currency": str,
+                "amount": float,
+            }
+        )
         self.reports = ColumnStore(
-            {"report": int, "order": int, "kind": str, "venue_time": int, "visible_at": int}
+            {
+                "report": int,
+                "order": int,
+                "kind": str,
+                "reason": str,
+                "quantity": float,
+                "venue_time": int,
+                "visible_at": int,
+            }
         )
         self.records = ColumnStore({"time": int, "name": str, "value": float})
-        self._counts = {EntryKind.VENUE_LEDGER: 0, EntryKind.BELIEF_LEDGER: 0}
+        self._changed = 0
+        self._counts = dict.fromkeys(EntryKind, 0)
 
-    def order(self, order: Order, rank: int, decision_mid: float, staleness_ns: int) -> None:
-        """Note an order as it leaves us.
+    def order(
+        self, order: Order, now: int, rank: int, decision_mid: float, staleness_ns: int
+    ) -> None:
+        """Note an order when the strategy decides on it; it may leave us later.
 
         Args:
             order: The order.
-            rank: Rank of the callback that sent it.
+            now: Instant of the callback that sends it.
+            rank: Rank of that callback.
             decision_mid: Our mid at that instant, NaN without a quote.
             staleness_ns: Age of the newest event behind the decision, -1 if there was none.
         """
         self.orders.rows.append(
             (
                 order.number,
+                now,
                 order.sent_at,
                 order.instrument,
                 int(order.side),
                 order.type.name.lower(),
+                order.time_in_force.name.lower(),
                 order.quantity,
                 order.limit_price,
+                self._price(order.instrument, order.stop_ticks),
                 decision_mid,
                 staleness_ns,
             )
         )
         self._note(
             EntryKind.ORDER,
-            (order.sent_at, rank, order.number),
-            (self._index[order.instrument], order.side, order.type, order.lots, order.limit_ticks),
+            (now, rank, order.number),
+            (
+                self._index[order.instrument],
+                order.side,
+                order.type,
+                order.lots,
+                order.limit_ticks,
+                order.sent_at,
+                order.time_in_force,
+                order.stop_ticks,
+                order.is_post_only + 2 * order.is_reduce_only,
+                0 if order.expires_at == NEVER_EXPIRES else order.expires_at,
+                order.role,
+                order.group,
+            ),
         )
 
-    def arrival(self, order: Order, now: int, status: str, reason: str) -> None:
-        """Note what the venue made of an order when it arrived."""
-        self.arrivals.rows.append((order.number, now, status, reason))
+    def change(
+        self,
+        request: CancelRequest | ModifyRequest,
+        now: int,
+        rank: int,
+        decision_mid: float,
+        arrives_at: int,
+    ) -> None:
+        """Note a cancel or a change when the strategy decides on it.
 
-    def venue_fill(self, report: Report, entry: LedgerEntry) -> None:
-        """Note an execution in the venue's books."""
-        fill = report.fill
-        assert fill is not None
-        self.venue_entries.append((fill.venue_time, entry))
-        unit = self._units[fill.instrument]
-        self.fills.rows.append(
+        Args:
+            request: What it asks for.
+            now: Instant of the callback that sends it.
+            rank: Rank of that callback.
+            decision_mid: Our mid at that instant; NaN without a quote, and for a cancel.
+            arrives_at: When it will reach the venue.
+        """
+        is_cancel = isinstance(request, CancelRequest)
+        lots, ticks = 0, 0
+        if isinstance(request, ModifyRequest):
+            lots, ticks = request.lots, request.limit_ticks
+        name = request.instrument
+        self.changes.rows.append(
             (
-                fill.order,
-                fill.venue_time,
-                fill.instrument,
-                int(fill.side),
-                fill.quantity,
-                fill.price,
-                fill.fee,
-                self._units.to_float(entry.realised),
-                float(entry.position * unit.lot_size),
+                "cancel" if is_cancel else "modify",
+                request.order,
+                name,
+                now,
+                request.sent_at,
+                arrives_at,
+                float(lots * self._units[name].lot_size) if lots else _NOTHING,
+                self._price(name, ticks),
+                decision_mid,
             )
         )
-        self._entry(EntryKind.VENUE_LEDGER, fill.venue_time, Rank.VENUE_ARRIVAL, entry)
+        self._changed += 1
+        self._note(
+            EntryKind.CHANGE,
+            (now, rank, self._changed),
+            (self._index.get(name, -1), request.order, request.sent_at, is_cancel, lots, ticks),
+        )
+
+    def arrival(self, order: Order, now: int) -> None:
+        """Note that an order has reached the venue."""
+        self.arrivals.rows.append((order.number, now))
+
+    def ended(self, number: int, status: str, reason: str) -> None:
+        """Note what became of an order that has ended at the venue."""
+        self.ends.rows.append((number, status, reason))
+
+    def _price(self, instrument: str, ticks: int) -> float:
+        return float(ticks * self._units[instrument].tick_size) if ticks else _NOTHING
+
+    def booked(self, report: Report, entry: LedgerEntry, rank: int = Rank.VENUE_ARRIVAL) -> None:
+        """Note an execution or a payment in the venue's books.
+
+        Args:
+            report: The report that will tell us of it.
+            entry: The books after it.
+            rank: Rank at which it happened.
+        """
+        self.venue_entries.append((report.venue_time, entry))
+        currency = self._units[entry.instrument].currency
+        to_float = self._units.to_float
+        fill = report.fill
+        if fill is None:
+            row = (report.number, report.venue_time, report.kind.name.lower(), entry.instrument)
+            self.payments.rows.append((*row, currency, to_float(entry.amount)))
+        else:
+            self.fills.rows.append(
+                (
+                    report.number,
+                    fill.order,
+                    fill.venue_time,
+                    fill.instrument,
+                    int(fill.side),
+                    fill.quantity,
+                    fill.price,
+                    "maker" if fill.is_maker else "taker",
+                    currency,
+                    fill.fee,
+                    to_float(entry.realised),
+                    to_float(entry.net) if entry.closed else _NOTHING,
+                    float(entry.position * self._units[fill.instrument].lot_size),
+                )
+            )
+        kind = EntryKind.VENUE_LEDGER if fill is not None else EntryKind.VENUE_PAYMENT
+        self._entry(kind, report.venue_time, rank, entry)
+
+    def refused(self, order: Order, now: int, rank: int, reason: Reason) -> None:
+        """Note that a limit of our own kept an order from leaving.
+
+        Args:
+            order: The order.
+            now: Instant of the callback that asked for it.
+            rank: Rank of that callback.
+            reason: The limit.
+        """
+        self.ended(order.number, "refused", reason.name.lower())
+        words = (self._index[order.instrument], int(reason))
+        self._note(EntryKind.REFUSAL, (now, rank, order.number), words)
 
     def report(self, report: Report, now: int) -> None:
         """Note a report as it reaches us."""
         self.reports.rows.append(
-            (report.number, report.order, report.kind.name.lower(), report.venue_time, now)
+            (
+                report.number,
+                report.order,
+                report.kind.name.lower(),
+                report.reason.name.lower() if report.reason else "",
+                report.quantity,
+                report.venue_time,
+                now,
+            )
         )
         fill = report.fill
         execution = (fill.lots, fill.ticks, fill.fee_units) if fill else (0, 0, 0)
@@ -167,9 +274,11 @@ class TradingLedger:
             (report.order, report.kind, report.reason, report.venue_time, *execution),
         )
 
-    def belief_fill(self, now: int, entry: LedgerEntry) -> None:
-        """Note an execution in our own books, when its report reaches us."""
-        self._entry(EntryKind.BELIEF_LEDGER, now, Rank.ORDER_REPORT, entry)
+    def believed(self, now: int, entry: LedgerEntry) -> None:
+        """Note a booking in our own books, when its report reaches us."""
+        is_fill = entry.booking is Booking.FILL
+        kind = EntryKind.BELIEF_LEDGER if is_fill else EntryKind.BELIEF_PAYMENT
+        self._entry(kind, now, Rank.ORDER_REPORT, entry)
 
     def record(self, now: int, name: str, value: float) -> None:
         """Keep a number of the strategy's own."""
@@ -184,16 +293,25 @@ class TradingLedger:
             trace.add(block(kind, table[:, 0], table[:, 1], table[:, 2], table[:, 3:]))
         self._entries = {}
         self.venue_entries = []
-        for store in (self.orders, self.arrivals, self.fills, self.reports, self.records):
+        for store in (
+            self.orders,
+            self.changes,
+            self.arrivals,
+            self.ends,
+            self.fills,
+            self.payments,
+            self.reports,
+            self.records,
+        ):
             store.close_window()
 
-    def _entry(self, kind: EntryKind, now: int, rank: Rank, entry: LedgerEntry) -> None:
+    def _entry(self, kind: EntryKind, now: int, rank: int, entry: LedgerEntry) -> None:
         self._counts[kind] += 1
-        self._note(
-            kind,
-            (now, rank, self._counts[kind]),
-            (self._index[entry.instrument], *entry[1:]),
-        )
+        place, head = self._index[entry.instrument], (now, rank, self._counts[kind])
+        if entry.booking is Booking.FILL:
+            self._note(kind, head, (place, *cast("tuple[int, ...]", entry[1:_FILL_WORDS])))
+        else:
+            self._note(kind, head, (place, entry.booking, entry.amount, entry.cash))
 
     def _note(self, kind: EntryKind, head: tuple[int, ...], words: tuple[int, ...]) -> None:
         self._entries.setdefault(kind, []).append((*head, *words))

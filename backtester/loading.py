@@ -8,6 +8,7 @@ import json
 import os
 import shutil
 import sys
+import traceback
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_type_hints
@@ -74,6 +75,11 @@ def load_strategy(path: str, params: Mapping[str, Any]) -> Strategy:
         return cls(**checked)
     except ValueError as error:
         raise ScenarioError(f"{where} it refuses its parameters: {error}") from error
+    except Exception as error:
+        raise ScenarioError(
+            f"strategy: {path}.__init__ must make a strategy of its parameters: it raised "
+            f"{type(error).__name__}, {error} ({_raised_at(error)}). Correct it."
+        ) from error
 
 
 def open_catalog(scenario: Scenario) -> Catalog:
@@ -130,7 +136,7 @@ def scenario_instruments(scenario: Scenario, catalog: Catalog) -> list[Instrumen
 
     Raises:
         CatalogError: If the catalog does not know one, or not yet at that instant.
-        ScenarioError: If one is not quoted in the portfolio's currency, or is an inverse contract.
+        ScenarioError: If the definition of one changes during the run.
     """
     found = [catalog.instrument(name, scenario.data.start) for name in scenario.data.instruments]
     for name in scenario.data.instruments:
@@ -140,16 +146,6 @@ def scenario_instruments(scenario: Scenario, catalog: Catalog) -> list[Instrumen
                     f"`data` must lie within one definition of {name}: another one is valid from "
                     f"{format_instant(entry.valid_from)}. Run the parts before and after it apart."
                 )
-    for instrument in found:
-        if instrument.quote != scenario.portfolio.quote:
-            raise ScenarioError(
-                f"`portfolio.quote` must be the quote currency of {instrument.id}: got "
-                f"{scenario.portfolio.quote}, which is not {instrument.quote}."
-            )
-        if instrument.contract == "inverse":
-            raise ScenarioError(
-                f"{instrument.id}: `contract` must be spot or linear in this version: got inverse."
-            )
     return found
 
 
@@ -259,8 +255,14 @@ def _is_strategy(thing: Any) -> bool:
     return isinstance(thing, type) and issubclass(thing, Strategy) and thing is not Strategy
 
 
+def _raised_at(error: Exception) -> str:
+    """Return file and line where an exception was raised."""
+    frame = traceback.extract_tb(error.__traceback__)[-1]
+    return f"{frame.filename}:{frame.lineno}"
+
+
 def _hints(cls: type[Strategy]) -> dict[str, Any]:
     try:
-        return get_type_hints(cls.__init__)
+        return get_type_hints(cls.__init__, include_extras=True)  # durations are annotated ints
     except NameError:
         return {}  # names imported for type checkers alone: nothing to check values against

@@ -1,63 +1,191 @@
-"""From what a strategy asks for to an order that a venue understands: whole lots and ticks."""
+"""From what a strategy asks for to messages that a venue understands: whole lots and ticks."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from operator import index
+
 from backtester.account import Units
 from backtester.errors import OrderError
-from backtester.orders import Order, OrderType, Side
+from backtester.orders import (
+    NEVER_EXPIRES,
+    CancelRequest,
+    ModifyRequest,
+    Order,
+    OrderGroup,
+    OrderRequest,
+    OrderType,
+    Role,
+    TimeInForce,
+)
 
 __all__ = ["OrderEntry"]
 
 _MOST = 10**12
+_NAN = float("nan")
+_IMMEDIATE = (TimeInForce.IOC, TimeInForce.FOK)
 
 
 class OrderEntry:
-    """Makes orders and counts them.
+    """Makes messages, numbers the orders and counts the messages of an instant.
 
     Args:
         units: Integers of the instruments.
+
+    Attributes:
+        count: Orders made so far; the last one's number.
     """
 
     def __init__(self, units: Units) -> None:
         self._units = units
-        self._count = 0
         self._last_sent = (-1, -1)
+        self.count = 0
 
-    def make(
-        self, instrument: str, side: Side, quantity: float, limit_price: float | None, now: int
-    ) -> Order:
+    def make(self, request: OrderRequest, sent_at: int) -> Order:
         """Return the next order.
 
         Args:
-            instrument: Id of a known instrument.
-            side: BUY or SELL.
-            quantity: In base units.
-            limit_price: None for a market order.
-            now: Instant at which it leaves us.
+            request: What is asked for, of a known instrument.
+            sent_at: Instant at which it leaves us.
 
         Raises:
-            OrderError: If quantity or price is not a positive whole number of lots or ticks.
+            OrderError: If quantity or price is not a positive whole number of lots or ticks, or
+                if what is asked for does not go together.
         """
-        unit = self._units[instrument]
-        lots = _whole(quantity, float(unit.lot_size), "quantity", "lots", instrument)
-        ticks = 0
-        if limit_price is not None:
-            ticks = _whole(limit_price, float(unit.tick_size), "limit_price", "ticks", instrument)
-        ordinal = self._last_sent[1] + 1 if self._last_sent[0] == now else 0
-        self._last_sent = (now, ordinal)
-        self._count += 1
+        return self._make(request, sent_at, self._ordinal(sent_at), Role.ALONE, 0)
+
+    def make_group(
+        self, requests: Sequence[OrderRequest], roles: Sequence[Role], sent_at: int
+    ) -> OrderGroup:
+        """Return the next orders, in one message.
+
+        Args:
+            requests: All for one instrument.
+            roles: The part of each.
+            sent_at: Instant at which they leave us.
+
+        Raises:
+            OrderError: As `make`, and if they are for several instruments.
+        """
+        names = {request.instrument for request in requests}
+        if len(names) > 1:
+            raise OrderError(
+                f"orders of one group must be for one instrument: got {', '.join(sorted(names))}."
+            )
+        ordinal, first = self._ordinal(sent_at), self.count + 1
+        orders = tuple(
+            self._make(request, sent_at, ordinal, role, first)
+            for request, role in zip(requests, roles, strict=True)
+        )
+        return OrderGroup(orders, orders[0].instrument, sent_at, ordinal)
+
+    def cancel(self, order: int, instrument: str, sent_at: int) -> CancelRequest:
+        """Return a cancel of an order; of all of an instrument, or of all there are, for 0."""
+        return CancelRequest(order, instrument, sent_at, self._ordinal(sent_at))
+
+    def modify(
+        self, order: Order, quantity: float | None, limit_price: float | None, sent_at: int
+    ) -> ModifyRequest:
+        """Return a change of an order's total quantity, its limit price, or both.
+
+        Raises:
+            OrderError: If neither is given, either is not a positive whole number of lots or
+                ticks, or the order has no limit.
+        """
+        if quantity is None and limit_price is None:
+            raise OrderError(
+                "`modify` must change something: name a `quantity` or a `limit_price`."
+            )
+        if limit_price is not None and not order.type.has_limit:
+            raise OrderError(
+                f"`limit_price` of order {order.number} must not change: it has none, it is a "
+                f"{order.type.name.lower()} order."
+            )
+        name = order.instrument
+        lots = 0 if quantity is None else self._lots(name, quantity)
+        ticks = 0 if limit_price is None else self._ticks(name, limit_price, "limit_price")
+        return ModifyRequest(order.number, name, sent_at, self._ordinal(sent_at), lots, ticks)
+
+    def _make(
+        self, request: OrderRequest, sent_at: int, ordinal: int, role: Role, group: int
+    ) -> Order:
+        name, limit, stop = request.instrument, request.limit_price, request.stop_price
+        unit = self._units[name]
+        lots = self._lots(name, request.quantity)
+        limit_ticks = 0 if limit is None else self._ticks(name, limit, "limit_price")
+        stop_ticks = 0 if stop is None else self._ticks(name, stop, "stop_price")
+        time_in_force = _time_in_force(request)
+        self.count += 1
         return Order(
-            number=self._count,
-            instrument=instrument,
-            side=side,
-            type=OrderType.MARKET if limit_price is None else OrderType.LIMIT_IOC,
+            number=self.count,
+            instrument=name,
+            side=request.side,
+            type=_TYPES[limit is not None, stop is not None],
             quantity=float(lots * unit.lot_size),
-            limit_price=float("nan") if limit_price is None else float(ticks * unit.tick_size),
-            sent_at=now,
+            limit_price=_NAN if limit is None else float(limit_ticks * unit.tick_size),
+            sent_at=sent_at,
             ordinal=ordinal,
             lots=lots,
-            limit_ticks=ticks,
+            limit_ticks=limit_ticks,
+            time_in_force=time_in_force,
+            stop_ticks=stop_ticks,
+            is_post_only=request.post_only,
+            is_reduce_only=request.reduce_only,
+            expires_at=NEVER_EXPIRES if request.expires_at is None else index(request.expires_at),
+            role=role,
+            group=group,
         )
+
+    def _ordinal(self, sent_at: int) -> int:
+        ordinal = self._last_sent[1] + 1 if self._last_sent[0] == sent_at else 0
+        self._last_sent = (sent_at, ordinal)
+        return ordinal
+
+    def _lots(self, instrument: str, quantity: float) -> int:
+        step = float(self._units[instrument].lot_size)
+        return _whole(quantity, step, "quantity", "lots", instrument)
+
+    def _ticks(self, instrument: str, price: float, what: str) -> int:
+        return _whole(price, float(self._units[instrument].tick_size), what, "ticks", instrument)
+
+
+_TYPES = {
+    (False, False): OrderType.MARKET,
+    (True, False): OrderType.LIMIT,
+    (False, True): OrderType.STOP_MARKET,
+    (True, True): OrderType.STOP_LIMIT,
+}
+
+
+def _time_in_force(request: OrderRequest) -> TimeInForce:
+    """Return the time in force, by default what goes with the rest; refuse what does not."""
+    asked, has_limit = request.time_in_force, request.limit_price is not None
+    is_dated = request.expires_at is not None
+    if not has_limit:
+        if request.post_only:
+            raise OrderError("`post_only` needs a `limit_price`: a market order always takes.")
+        if asked not in (None, *_IMMEDIATE):
+            raise OrderError(
+                f"`time_in_force` of an order without `limit_price` must be IOC or FOK: got "
+                f"{TimeInForce(asked).name}. What a market order does not find is canceled."
+            )
+        if is_dated and request.stop_price is None:
+            raise OrderError("`expires_at` needs a `limit_price` or a `stop_price` to wait for.")
+        return TimeInForce.IOC if asked is None else TimeInForce(asked)
+    if asked is None:
+        return TimeInForce.GTD if is_dated else TimeInForce.GTC
+    if request.post_only and asked in _IMMEDIATE:
+        raise OrderError(
+            f"`post_only` must not go with {TimeInForce(asked).name}: such an order only takes."
+        )
+    if (asked == TimeInForce.GTD) != is_dated and (
+        asked == TimeInForce.GTD or not request.stop_price
+    ):
+        raise OrderError(
+            f"`time_in_force` GTD and `expires_at` go together: got {TimeInForce(asked).name} and "
+            f"{request.expires_at}."
+        )
+    return TimeInForce(asked)
 
 
 def _whole(value: float, step: float, what: str, unit: str, instrument: str) -> int:

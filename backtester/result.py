@@ -43,7 +43,10 @@ class RunResult:
 
     Attributes:
         orders: One row an order: stamps, what was asked, what became of it, our mid then.
-        fills: One row an execution, with fee, realised profit and slippage in bps.
+        changes: One row a cancel or another change asked for.
+        fills: One row an execution, with fee, realised profit, and slippage in bps against our mid
+            when its price was decided on, be it by the order or by a change of it.
+        payments: One row a payment of funding or insurance, received is positive.
         reports: One row a report that reached us.
         equity: The venue's account on a regular grid, closed by the mark at the end.
         predictions: One row a request, with every stamp, replica, outcome and value.
@@ -54,7 +57,9 @@ class RunResult:
     """
 
     orders: pl.DataFrame
+    changes: pl.DataFrame
     fills: pl.DataFrame
+    payments: pl.DataFrame
     reports: pl.DataFrame
     equity: pl.DataFrame
     predictions: pl.DataFrame
@@ -132,13 +137,20 @@ def build_result(run: Run) -> RunResult:
     """Return the result of a run that has come to its end."""
     ledger = run.engine.ledger
     orders = _orders_frame(ledger)
-    fills = _fills_frame(ledger, orders)
-    mids = {name: book.mid for name, book in run.venue.books.items()}
+    told = _frame(ledger.reports).select("report", "visible_at")
+    changes = _changes_frame(run)
+    fills = _fills_frame(ledger, _decisions(ledger, orders, changes), told)
+    mids = run.venue.mids(run.until)
     equity = _stamped(pl.DataFrame(run.equity.to_columns((run.until, mids))), ("time",))
     predictions = _predictions_frame(run)
     frames = {
         "orders": orders,
+        "changes": changes,
         "fills": fills,
+        "payments": _stamped(
+            _frame(ledger.payments).join(told, on="report", how="left", maintain_order="left"),
+            ("venue_time", "visible_at"),
+        ),
         "reports": _stamped(_frame(ledger.reports), ("venue_time", "visible_at")),
         "equity": equity,
         "predictions": predictions,
@@ -158,6 +170,16 @@ def _frame(store: Any) -> pl.DataFrame:
     return pl.DataFrame(store.to_columns(), schema=schema)
 
 
+def _changes_frame(run: Run) -> pl.DataFrame:
+    changes = _frame(run.engine.ledger.changes)
+    # what was still on its way when the run ended has not arrived
+    on_its_way = pl.col("arrived_at") >= run.until
+    arrived = pl.when(on_its_way).then(MISSING).otherwise(pl.col("arrived_at"))
+    return _stamped(
+        changes.with_columns(arrived_at=arrived), ("decided_at", "sent_at", "arrived_at")
+    )
+
+
 def _orders_frame(ledger: Any) -> pl.DataFrame:
     orders, arrivals, fills = _frame(ledger.orders), _frame(ledger.arrivals), _frame(ledger.fills)
     filled = fills.group_by("order").agg(
@@ -165,30 +187,39 @@ def _orders_frame(ledger: Any) -> pl.DataFrame:
         average_price=(pl.col("quantity") * pl.col("price")).sum() / pl.col("quantity").sum(),
         fee=pl.col("fee").sum(),
     )
-    joined = orders.join(arrivals, on="order", how="left", maintain_order="left").join(
-        filled, on="order", how="left", maintain_order="left"
-    )
-    # an order that had not arrived when the run ended has no status of the venue's
+    joined = orders
+    for part in (arrivals, _frame(ledger.ends), filled):
+        joined = joined.join(part, on="order", how="left", maintain_order="left")
+    on_its_way = pl.when(pl.col("arrived_at").is_null()).then(pl.lit("in_flight"))
     return _stamped(
         joined.with_columns(
-            pl.col("status").fill_null("in_flight"),
+            pl.col("status").fill_null(on_its_way.otherwise(pl.lit("open"))),
             pl.col("reason").fill_null(""),
             pl.col("filled_quantity").fill_null(0.0),
             pl.col("fee").fill_null(0.0),
         ),
-        ("sent_at", "arrived_at"),
+        ("decided_at", "sent_at", "arrived_at"),
     )
 
 
-def _fills_frame(ledger: Any, orders: pl.DataFrame) -> pl.DataFrame:
-    fills = _stamped(_frame(ledger.fills), ("venue_time",))
-    reports = _stamped(
-        _frame(ledger.reports).filter(pl.col("kind") == "filled").select("order", "visible_at"),
-        ("visible_at",),
+def _decisions(ledger: Any, orders: pl.DataFrame, changes: pl.DataFrame) -> pl.DataFrame:
+    """Return our mid behind the price of each order, from each instant on at the venue."""
+    made = _stamped(_frame(ledger.reports), ("venue_time",))
+    made = made.filter((pl.col("kind") == "modified") & (pl.col("reason") == "requested"))
+    done = made.select("order", arrived_at="venue_time").unique()
+    took_effect = changes.filter(pl.col("kind") == "modify").join(
+        done, on=("order", "arrived_at"), how="semi"
     )
-    fills = fills.join(reports, on="order", how="left", maintain_order="left")
-    decided = orders.select("order", "decision_mid")
-    fills = fills.join(decided, on="order", how="left", maintain_order="left")
+    columns = ("order", pl.col("arrived_at").alias("venue_time"), "decision_mid")
+    decisions = pl.concat([orders.select(*columns), took_effect.select(*columns)])
+    return decisions.drop_nulls("venue_time").sort("venue_time", maintain_order=True)
+
+
+def _fills_frame(ledger: Any, decisions: pl.DataFrame, told: pl.DataFrame) -> pl.DataFrame:
+    fills = _frame(ledger.fills).join(told, on="report", how="left", maintain_order="left")
+    fills = _stamped(fills, ("venue_time", "visible_at"))
+    # both are in the order of time; polars cannot see that of groups, and warns
+    fills = fills.join_asof(decisions, on="venue_time", by="order", check_sortedness=False)
     slippage = pl.col("side") * (pl.col("price") / pl.col("decision_mid") - 1) * 1e4
     return fills.with_columns(slippage_bps=slippage)
 

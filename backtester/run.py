@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from fractions import Fraction
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from backtester.account import Account, Units
+from backtester.admission import Admission
+from backtester.callbacks import check_names, check_planes
 from backtester.engine import Engine
 from backtester.equity import EquitySampler, sampling_period
 from backtester.errors import ScenarioError
 from backtester.feed import MarketFeed
 from backtester.loading import load_predictor, load_strategy, open_catalog, scenario_instruments
+from backtester.money import Money
 from backtester.outlook import Outlook, label_features
 from backtester.planes import ExogenousPlanes, Planned
 from backtester.result import RunResult, build_result
@@ -24,9 +25,11 @@ from backtester.strategy import Strategy
 from backtester.streams import merged_requests
 from backtester.timeline import Subscription, Timeline
 from backtester.trace import Trace
-from backtester.venue.venue import Venue
+from backtester.venue.book import QUOTE_COLUMNS
+from backtester.venue.records import book_kinds, venue_requests
+from backtester.venue.venue import Venue, VenueRules
 from clock.simulated import SimulatedClock
-from featurizer.market import QUOTES, Records, StreamRequest, Window
+from featurizer.market import QUOTES, Records, StreamKey, StreamRequest, Window
 
 if TYPE_CHECKING:
     from backtester.lockstep import LockstepPlanes
@@ -45,7 +48,6 @@ WINDOW_ROWS = 32_768
 row costs as much as a hundred others; fewer make less memory. The result is the same."""
 
 _COMPLETED = 0
-_QUOTE_COLUMNS = ("bid_price", "bid_quantity", "ask_price", "ask_quantity")
 
 
 def run_scenario(
@@ -116,7 +118,18 @@ class Run:
             raise ScenarioError(
                 "`--mode` must be lockstep for a strategy that submits its own requests: got ahead."
             )
+        check_names(strategy)
+        check_planes(
+            strategy,
+            has_rows=scenario.featurizer is not None,
+            loops=scenario.inference_config.keys(),
+        )
         self._make_trading_plane(strategy)
+        if strategy.submits_requests and not self.engine.desk.is_instant:
+            raise ScenarioError(
+                "`execution.decision_latency` must be 0 for a strategy that submits its own "
+                "requests: they are numbered when they leave. Put it into the loop's `network.out`."
+            )
         self._make_exogenous_planes()
         self._make_sources(strategy)
 
@@ -136,7 +149,9 @@ class Run:
         engine.start()
         for window in windows:
             self.events += sum(len(records) for records in window.ours.values())
-            self.venue.open_window(self._venue_quotes(window))
+            self.admission.open_window(self._venue_quotes(window))
+            self.venue.open_window(window.venue)
+            self.money.open_window(window.venue)
             if self._lockstep is None:
                 outcomes = self._trade_ahead(window)
             else:
@@ -146,7 +161,9 @@ class Run:
                 asked = [o.visible_at[o.outcome == _COMPLETED] for o in outcomes]
                 self.outlook.read(window.ours, asked, window.until)
             self.equity.sample(
-                self._venue_quotes(window), engine.ledger.venue_entries, window.until
+                {name: self.venue.mid_series(name) for name in self.names},
+                engine.ledger.venue_entries,
+                window.until,
             )
             engine.ledger.close_window(self.trace)
             self.trace.flush()
@@ -155,30 +172,34 @@ class Run:
     # --- wiring --------------------------------------------------------------------------------
 
     def _make_trading_plane(self, strategy: Strategy) -> None:
-        from clock.sampler import Sampler
+        from backtester.latencies import action_samplers
 
         scenario = self.scenario
         self.instruments = scenario_instruments(scenario, self.catalog)
-        units = Units(self.instruments)
-        cash = units.from_decimal(scenario.portfolio.balances[scenario.portfolio.quote])
-        account = Account(units, cash)
+        self.money = money = Money(scenario, self.instruments)
+        units, account = money.units, money.account
         execution, seed = scenario.execution, scenario.seed
-        self.venue = Venue(self.names, units, account, Fraction(scenario.portfolio.leverage))
+        clock = SimulatedClock(self.start)
+        self.admission = Admission(execution, seed)
+        self.books = book_kinds(execution.book, self.names, self.catalog)
+        rules = VenueRules(self.books, execution.queue_model, execution.self_trade)
+        self.venue = Venue(self.names, money.clearing, clock, rules)
         self.engine = Engine(
-            SimulatedClock(self.start),
+            clock,
             strategy,
             self.names,
             units,
             self.venue,
-            Account(units, cash),
-            (
-                Sampler(execution.entry_latency, seed, "order_entry"),
-                Sampler(execution.response_latency, seed, "order_response"),
-            ),
+            money,
+            action_samplers(execution, seed),
+            self.admission,
             np.random.Generator(np.random.Philox(seed)),
         )
+        money.open_venue(self.venue, clock, self.catalog)
+        if money.liquidator is not None:
+            self.venue.after = money.liquidator.after
         self.period_ns = scenario.report.sampling or sampling_period(self.until - self.start)
-        self.equity = EquitySampler(self.names, units, account, self.start, self.period_ns)
+        self.equity = EquitySampler(money.valuation, account, self.start, self.period_ns)
 
     def _make_exogenous_planes(self) -> None:
         scenario = self.scenario
@@ -226,7 +247,7 @@ class Run:
     def _make_sources(self, strategy: Strategy) -> None:
         graph = self.planes.graph
         names = graph.names if graph is not None else ()
-        self.feed = MarketFeed(strategy, self.catalog, self.names)
+        self.feed = MarketFeed(strategy, self.catalog, self.names, self.engine.desk.timed)
         self.engine.quotes = self.feed.quotes
         self.engine.data = self.feed.data
         self._row_source = RowSource(names, self.names)
@@ -267,8 +288,10 @@ class Run:
     @cached_property
     def requests(self) -> list[StreamRequest]:
         """Every stream and column that any part of the run reads."""
-        requests = [StreamRequest(name, QUOTES.name, _QUOTE_COLUMNS) for name in self.names]
+        requests = venue_requests(self.books, self.catalog)
+        requests += self.money.requests
         requests += self.feed.requests()
+        requests += [StreamRequest(*key, QUOTE_COLUMNS) for key in self._quote_streams]
         for graph in (self.planes.graph, self.outlook.graph if self.outlook else None):
             if graph is not None:
                 requests += graph.requests
@@ -309,8 +332,14 @@ class Run:
                 subscriptions.append(Subscription(source, "on_prediction", call))
         return subscriptions
 
+    @cached_property
+    def _quote_streams(self) -> list[StreamKey]:
+        held = set(self.catalog.streams())
+        keys = [(name, QUOTES.name) for name in self.names]
+        return [key for key in keys if key in held]
+
     def _venue_quotes(self, window: Window) -> dict[str, Records]:
-        return {name: window.venue[(name, QUOTES.name)] for name in self.names}
+        return {key[0]: window.venue[key] for key in self._quote_streams}
 
     def _keep(self, outcomes: Sequence[Any]) -> None:
         for kept, ended in zip(self.outcomes, outcomes, strict=True):
@@ -324,7 +353,6 @@ class Run:
             kept.append(rest)
         self.engine.ledger.close_window(self.trace)
         self.trace.flush()
-        self.venue.account.check()
-        self.engine.belief.check()
-        self.equity.check(self.venue.account)
+        self.money.check(is_settled=not self.engine.gateway.in_flight["reports"])
+        self.equity.check(self.money.account)
         return build_result(self)

@@ -4,26 +4,28 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Any
 
 from pydantic import (
-    BaseModel,
     BeforeValidator,
-    ConfigDict,
     Field,
     ValidationError,
     model_validator,
 )
 
 from backtester.errors import ScenarioError
+from backtester.execution_config import ExecutionConfig
 from backtester.scenario_faults import described
 from backtester.scenario_file import load_yaml
-from clock.latency import ZERO_LATENCY, LatencyModel
+from backtester.strict import Strict
+from backtester.venue.fees import DEFAULT
 from clock.units import Duration, Instant, format_duration, format_instant
 from featurizer.config import FeaturizerConfig
+from featurizer.market import ExactDecimal, PositiveDecimal
+from featurizer.nearest import nearest
 from featurizer.synthetic import SyntheticMarket
 from inference.config import InferenceConfig
 
@@ -39,12 +41,10 @@ __all__ = [
 
 DEFAULT_LOOP = "main"
 
-
-class _Strict(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
+Balance = Annotated[ExactDecimal, Field(ge=0, allow_inf_nan=False)]
 
 
-class DataConfig(_Strict):
+class DataConfig(Strict):
     """Which records are replayed: `[start, until)` of some instruments of a catalog."""
 
     catalog: Path = Field(description="Folder of the catalog, from where the command is run.")
@@ -63,7 +63,7 @@ class DataConfig(_Strict):
         return self
 
 
-class TrainingConfig(_Strict):
+class TrainingConfig(Strict):
     """What `lightcone train` fits: labels known before `until`, never in the run's own range."""
 
     start: Instant
@@ -82,41 +82,29 @@ class TrainingConfig(_Strict):
         return self
 
 
-class StrategyConfig(_Strict):
+class StrategyConfig(Strict):
     """A strategy by its dotted path, and its keyword arguments."""
 
     class_path: str = Field(alias="class")
     params: dict[str, Any] = Field(default_factory=dict)
 
 
-class ExecutionConfig(_Strict):
-    """Latency between us and the venue, both ways."""
+class PortfolioConfig(Strict):
+    """Opening balances, the currency of the report, and how far perpetuals may be levered."""
 
-    entry_latency: LatencyModel = ZERO_LATENCY
-    response_latency: LatencyModel = ZERO_LATENCY
-
-
-class PortfolioConfig(_Strict):
-    """Opening balances, and how far perpetuals may be levered."""
-
-    quote: str = Field(min_length=1)
-    balances: dict[str, Decimal]
+    quote: str = Field(min_length=1, description="Currency of the report.")
+    balances: dict[str, Balance] = Field(
+        min_length=1,
+        description="What is held of each currency at the start; what is not named is 0.",
+    )
+    rates: dict[str, PositiveDecimal] = Field(
+        default_factory=dict,
+        description="What one unit of a currency is worth in `quote`, where no instrument says so.",
+    )
     leverage: Decimal = Field(default=Decimal(1), gt=0)
 
-    @model_validator(mode="after")
-    def _only_quote(self) -> PortfolioConfig:
-        others = sorted(set(self.balances) - {self.quote})
-        if others or self.quote not in self.balances:
-            raise ValueError(
-                f"`balances` must hold the quote currency {self.quote} and nothing else yet: got "
-                f"{', '.join(sorted(self.balances)) or 'nothing'}"
-            )
-        if self.balances[self.quote] < 0:
-            raise ValueError(f"`balances` must not be negative: got {self.balances[self.quote]}")
-        return self
 
-
-class ReportConfig(_Strict):
+class ReportConfig(Strict):
     """How results are measured; changes no trade."""
 
     sampling: Duration | None = Field(
@@ -142,7 +130,7 @@ InferenceLoops = Annotated[
 ]
 
 
-class Scenario(_Strict):
+class Scenario(Strict):
     """Everything that a run depends on, besides the data and the model that it names."""
 
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
@@ -163,10 +151,29 @@ class Scenario(_Strict):
         label = self.featurizer.label_feature if self.featurizer is not None else None
         if self.training is not None and label is None:
             raise ValueError("`training` needs `featurizer.label_feature`")
+        self._check_named()
         _check_grid("report.sampling", self.report.sampling, self.data)
         grid = self.featurizer.sampling if self.featurizer is not None else None
         _check_grid("featurizer.sampling", grid, self.data)
         return self
+
+    def _check_named(self) -> None:
+        execution, known = self.execution, self.data.instruments
+        named: dict[str, Mapping[str, Any]] = {
+            "execution.fees": execution.fees,
+            "execution.margin": execution.margin,
+        }
+        for limit in ("max_position", "max_order_quantity", "max_order_notional"):
+            value = getattr(execution.risk, limit, None)
+            if isinstance(value, dict):
+                named[f"execution.risk.{limit}"] = value
+        for where, by_instrument in named.items():
+            for name in by_instrument:
+                if name not in known and not (name == DEFAULT and "risk" not in where):
+                    raise ValueError(
+                        f"`{where}` must name instruments of `data.instruments`: got `{name}`. "
+                        f"{nearest(name, known)}"
+                    )
 
     def resolved(self) -> dict[str, Any]:
         """Return the scenario with every default written out, as plain JSON values."""

@@ -108,8 +108,8 @@ def _rule(fault: Any) -> str:
         text = str(fault["ctx"]["error"])
         return f"is refused: {text}{'' if text.endswith(('.', '?')) else '.'}"
     text = fault["msg"].partition(", unable to parse")[0].partition(" after validation")[0]
-    for opening in ("Input should ", "String should ", "Tuple should ", "List should "):
-        text = text.replace(opening, "must ")
+    for kind in ("Input", "String", "Tuple", "List", "Dictionary"):
+        text = text.replace(f"{kind} should ", "must ")
     text = _RULES.get(fault["type"], text[:1].lower() + text[1:])
     got = fault["input"]
     shown = f"a {type(got).__name__}" if isinstance(got, dict | list | tuple) else repr(got)

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from backtester.book_view import BookView, Level
 from backtester.records import FeatureRow, Prediction, record_class, records_of
 from clock.rank import Rank
 from featurizer.market import QUOTES, Records
@@ -130,12 +131,13 @@ class MarketSource(ItemSource):
 class QuoteSource(MarketSource):
     """Quotes as we receive them, with the mid and the stamp that decisions are measured by."""
 
-    _MEASURED = ("bid_price", "ask_price", "event_time")
+    _MEASURED = ("bid_price", "ask_price", "event_time", "bid_quantity", "ask_quantity")
 
     def __init__(self, instrument: tuple[str, int], fields: Sequence[str]) -> None:
         super().__init__((QUOTES.name, QUOTES.number), instrument, fields)
         self._measured: list[np.ndarray] = []
         self._measured_before: tuple[float, int] = (float("nan"), MISSING)
+        self._book_before = BookView(instrument[0], (), ())
 
     def open_window(self, records: Records) -> None:
         """Hold the quotes received in the next window."""
@@ -146,6 +148,7 @@ class QuoteSource(MarketSource):
         """Keep the newest quote and forget the others."""
         if len(self.times):
             self._measured_before = self._measure(len(self.times) - 1)
+            self._book_before = self._book(len(self.times) - 1)
         super().close_window()
         self._measured = []
 
@@ -154,9 +157,18 @@ class QuoteSource(MarketSource):
         count = self.seen(place)
         return self._measure(count - 1) if count else self._measured_before
 
+    def book(self, place: Place) -> BookView:
+        """Return the best levels of the newest visible quote, none before it."""
+        count = self.seen(place)
+        return self._book(count - 1) if count else self._book_before
+
     def _measure(self, index: int) -> tuple[float, int]:
-        bid, ask, event_time = (column[index].item() for column in self._measured)
-        return (bid + ask) / 2, event_time
+        bid, ask, event_time, _, _ = self._measured
+        return (bid[index].item() + ask[index].item()) / 2, event_time[index].item()
+
+    def _book(self, index: int) -> BookView:
+        bid, ask, _, bids, asks = (column[index].item() for column in self._measured)
+        return BookView(self.stream[0], (Level(bid, bids),), (Level(ask, asks),))
 
 
 class RowSource(ItemSource):

@@ -27,6 +27,8 @@ class Strategy:
         bar_fields: Likewise for bars: `open_time, open, high, low, close, volume, …`.
         data_fields: Kinds of the user's own that it reads, each with the columns handed over:
             `{"funding": ("rate",)}`.
+        optional_callbacks: Callbacks that it can do without. Others that nothing in a scenario
+            could ever wake are refused.
         submits_requests: Whether it calls `ctx.inference.submit`; its run goes in lockstep.
 
     Example:
@@ -45,6 +47,7 @@ class Strategy:
     trade_fields: ClassVar[tuple[str, ...]] = ("price", "quantity", "aggressor")
     bar_fields: ClassVar[tuple[str, ...]] = ("open_time", "open", "high", "low", "close", "volume")
     data_fields: ClassVar[Mapping[str, tuple[str, ...]]] = {}
+    optional_callbacks: ClassVar[tuple[str, ...]] = ()
     submits_requests: ClassVar[bool] = False
 
     def on_start(self, ctx: Context) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -10,12 +9,11 @@ import numpy as np
 import polars as pl
 
 from backtester.metrics import (
-    annualised_ratio,
-    drawdown,
     information_coefficient,
     quantiles_ms,
 )
-from clock.units import format_duration, format_instant
+from backtester.summary_money import money_of, rounded
+from clock.units import format_instant
 from inference.schedule import Outcome
 
 if TYPE_CHECKING:
@@ -37,7 +35,7 @@ def summarise(run: Run, frames: Mapping[str, pl.DataFrame]) -> dict[str, Any]:
         "feature_rows": run.planes.feature_rows,
         "orders": len(frames["orders"]),
         "fills": len(frames["fills"]),
-        **_money(run, frames),
+        **money_of(run, frames),
         "predictions": _outcome_counts(predictions),
         "latency_ms": quantiles_ms(_between(predictions, "submitted_at", "visible_at")),
         "queue_wait_ms": quantiles_ms(_between(predictions, "arrived_at", "started_at")),
@@ -61,38 +59,6 @@ def summarise(run: Run, frames: Mapping[str, pl.DataFrame]) -> dict[str, Any]:
         },
     }
     return summary
-
-
-def _money(run: Run, frames: Mapping[str, pl.DataFrame]) -> dict[str, Any]:
-    account = run.venue.account
-    to_float = account.units.to_float
-    opening = to_float(account.opening)
-    curve = frames["equity"]["equity"].to_numpy()
-    # the mark at the end is one of the regular samples only when the run is a whole number of
-    # periods long
-    regular = curve if (run.until - run.start) % run.period_ns == 0 else curve[:-1]
-    fills = frames["fills"]
-    profit = float(curve[-1]) - opening
-    closing = fills.filter(pl.col("realised") != 0)
-    won = closing.filter(pl.col("realised") > pl.col("fee"))
-    falls = drawdown(curve)
-    sizes = {instrument.id: float(instrument.contract_size) for instrument in run.instruments}
-    size = np.array([sizes[name] for name in fills["instrument"]], dtype=np.float64)
-    turnover = float((fills["quantity"] * fills["price"]).to_numpy() @ size)
-    return {
-        "currency": run.scenario.portfolio.quote,
-        "profit": _rounded(profit),
-        "return": _rounded(profit / opening) if opening else None,
-        "fees": _rounded(to_float(account.fees)),
-        "realised": _rounded(to_float(account.realised)),
-        "turnover": _rounded(turnover),
-        "hit_rate": _rounded(len(won) / len(closing)) if len(closing) else None,
-        "slippage_bps": _rounded(fills["slippage_bps"].fill_nan(None).mean()),
-        "sharpe": _rounded(annualised_ratio(regular, run.period_ns)),
-        "sortino": _rounded(annualised_ratio(regular, run.period_ns, downside=True)),
-        "sampling": format_duration(run.period_ns),
-        "max_drawdown": _rounded(float(falls.max())) if len(falls) else 0.0,
-    }
 
 
 def _outcome_counts(predictions: pl.DataFrame) -> dict[str, int]:
@@ -126,18 +92,19 @@ def _coefficient(run: Run, predictions: pl.DataFrame) -> dict[str, Any]:
         seed=run.scenario.seed,
     )
     return {
-        "information_coefficient": _rounded(value),
-        "information_coefficient_ci": [_rounded(x) for x in interval] if interval else None,
+        "information_coefficient": rounded(value),
+        "information_coefficient_ci": [rounded(x) for x in interval] if interval else None,
     }
 
 
 def _at_the_end(run: Run) -> dict[str, Any]:
     """Return what the end of the run found open: it is marked, never closed."""
     account = run.venue.account
+    mids = run.venue.mids(run.until)
     held = {
         name: {
             "position": float(lots * account.units[name].lot_size),
-            "marked_at": _rounded(run.venue.books[name].mid),
+            "marked_at": rounded(mids[name]),
         }
         for name, lots in account.positions.items()
         if lots
@@ -155,8 +122,3 @@ def _between(frame: pl.DataFrame, first: str, last: str) -> np.ndarray:
 
 def _staleness(orders: pl.DataFrame) -> np.ndarray:
     return orders.filter(pl.col("staleness_ns") >= 0)["staleness_ns"].to_numpy()
-
-
-def _rounded(value: Any) -> float | None:
-    # JSON has no NaN and no infinity
-    return None if value is None or not math.isfinite(value) else round(float(value), 10)

@@ -33,6 +33,13 @@ class EntryKind(IntEnum):
     VENUE_LEDGER = 4
     REPORT = 5
     BELIEF_LEDGER = 6
+    CHANGE = 7
+    """A cancel, or another change of an order, as the strategy decides on it."""
+    VENUE_PAYMENT = 8
+    """Funding, or a payment of the insurance fund, in the venue's books."""
+    BELIEF_PAYMENT = 9
+    REFUSAL = 10
+    """An order that a limit of our own kept from leaving."""
 
 
 def block(

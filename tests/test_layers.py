@@ -22,6 +22,7 @@ HEAVY_AT_THE_TOP = {
     "backtester/report/axes.py",
     "backtester/report/compare.py",
     "backtester/report/picture.py",
+    "backtester/report/position.py",
     "backtester/report/style.py",
 }
 

@@ -1,4 +1,4 @@
-"""One page a run: price and fills, equity and drawdown, latency, predictions."""
+"""One page a run: price and fills, equity and drawdown, then predictions or the position."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from matplotlib.lines import Line2D
 
 from backtester.metrics import drawdown
 from backtester.report.axes import as_times, time_axis
+from backtester.report.position import draw_position
 from backtester.report.style import BLUE, GREY, INK, ORANGE, RED, TEAL, look, titled
 
 if TYPE_CHECKING:
@@ -40,8 +41,11 @@ def draw_report(result: RunResult, path: Path) -> None:
         price = figure.add_subplot(grid[0, :])
         _draw_price(price, result)
         _draw_equity(figure.add_subplot(grid[1, :], sharex=price), result)
-        _draw_latency(figure.add_subplot(grid[2, 0]), result.predictions)
-        _draw_predictions(figure.add_subplot(grid[2, 1]), result)
+        if len(result.predictions):
+            _draw_latency(figure.add_subplot(grid[2, 0]), result.predictions)
+            _draw_predictions(figure.add_subplot(grid[2, 1]), result)
+        else:
+            draw_position(figure.add_subplot(grid[2, :], sharex=price), result)
         temporary = path.with_name(f".{path.name}.new")
         figure.savefig(temporary, dpi=110, format="png", facecolor="white")
         os.replace(temporary, path)
@@ -105,12 +109,25 @@ def _draw_equity(axes: Axes, result: RunResult) -> None:
     profit = curve - curve[0]
     falls = drawdown(curve)
     axes.fill_between(times, profit, profit + falls, color=RED, alpha=0.13, lw=0, label="drawdown")
+    gross = profit + _fees_paid(result)
+    if np.isfinite(gross).all() and (gross != profit).any():
+        axes.plot(times, gross, color=BLUE, lw=1, label="before fees")
     axes.plot(times, profit, color=INK, lw=1.2, label="profit, fees paid")
     axes.axhline(0, color=GREY, lw=0.7)
     axes.set_ylabel(result.summary["currency"])
     titled(axes, "Equity and drawdown", f"sampled every {result.summary['sampling']}")
-    axes.legend(loc="best", ncols=2)
+    axes.legend(loc="best", ncols=3)
     time_axis(axes)
+
+
+def _fees_paid(result: RunResult) -> np.ndarray:
+    """Return the fees paid up to each sample of the equity; NaN where they are in other money."""
+    fills = result.fills.sort("venue_time")
+    if (fills["currency"] != result.summary["currency"]).any():
+        return np.full(len(result.equity), np.nan)
+    paid = np.concatenate([[0.0], np.cumsum(fills["fee"].to_numpy())])
+    done = fills["venue_time"].search_sorted(result.equity["time"], side="right")
+    return paid[done.to_numpy()]
 
 
 def _draw_latency(axes: Axes, predictions: pl.DataFrame) -> None:
@@ -119,7 +136,7 @@ def _draw_latency(axes: Axes, predictions: pl.DataFrame) -> None:
     titled(axes, "Inference latency", f"{len(done):,} answers")
     axes.set_xlabel("ms from submitted to visible")
     if not len(latency):
-        _say(axes, "no predictions in this run")
+        _say(axes, "no answers in this run")
         return
     top = float(np.quantile(latency, 0.998)) or 1.0
     axes.hist(np.minimum(latency, top), bins=60, color=BLUE, alpha=0.85)
@@ -134,7 +151,7 @@ def _draw_predictions(axes: Axes, result: RunResult) -> None:
     done = result.predictions.filter(pl.col("outcome") == "completed").sort("visible_at")
     titled(axes, "Predictions", "when they became visible")
     if not len(done):
-        _say(axes, "no predictions in this run")
+        _say(axes, "no answers in this run")
         return
     shown = done.gather_every(max(1, len(done) // _MOST_POINTS))
     late = shown.filter(pl.col("superseded"))

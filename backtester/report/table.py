@@ -44,16 +44,32 @@ def _rows(summary: dict[str, Any]) -> Iterator[tuple[str, str, str]]:
     yield from _prediction_rows(summary)
     yield "orders", f"{summary['orders']:,}", f"{summary['fills']:,} fills"
     yield "profit", _number(summary["profit"], ",.2f"), f"{currency}, after fees"
-    yield "fees", _number(summary["fees"], ",.2f"), currency
+    yield from _money_rows(summary)
     yield "max drawdown", _number(summary["max_drawdown"], ",.2f"), currency
     sampling = f"annualised, returns of {summary['sampling']}"
     yield "Sharpe", _number(summary["sharpe"], ".2f"), sampling
-    yield "hit rate", _number(summary["hit_rate"], ".1%"), "closing fills that paid their fee"
+    yield "hit rate", _number(summary["hit_rate"], ".1%"), "closing fills that paid all their fees"
     yield "slippage", _number(summary["slippage_bps"], ".3f"), "bps against our mid at the decision"
     for name, held in summary["open_positions"].items():
         marked = f"{name}, marked at {held['marked_at']:g}"
         yield "open position", f"{held['position']:g}", marked
     yield "trace digest", summary["trace_digest"][:16], "SHA-256, first 16 digits"
+
+
+def _money_rows(summary: dict[str, Any]) -> Iterator[tuple[str, str, str]]:
+    currency, share = summary["currency"], summary["maker_share"]
+    split = f", {share:.1%} of the turnover as maker" if share else ""
+    yield "fees", _number(summary["fees"], ",.2f"), f"{currency}{split}"
+    if summary["funding"]:
+        yield "funding", _number(summary["funding"], "+,.2f"), f"{currency}, received is positive"
+    if summary["liquidations"]:
+        paid = summary["insurance"]
+        covered = f", {paid:,.2f} {currency} covered by the venue" if paid else ""
+        yield "liquidations", f"{summary['liquidations']:,}", f"closed by the venue{covered}"
+    for name, held in summary["balances"].items():
+        if len(summary["balances"]) > 1:
+            opening = f"{name}, opened with {_number(held['opening'], ',.8g')}"
+            yield "balance", _number(held["closing"], ",.8g"), opening
 
 
 def _prediction_rows(summary: dict[str, Any]) -> Iterator[tuple[str, str, str]]:

@@ -2,36 +2,90 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from typing import Protocol
+
 import numpy as np
 
 from backtester.account import InstrumentUnits
-from backtester.errors import ScenarioError
-from clock.units import format_instant
-from featurizer.market import Records
+from backtester.venue.tape import NO_TAPE, Tape, quote_rows, whole_steps
+from featurizer.market import Array, Records
 
-__all__ = ["TopOfBook"]
+__all__ = ["QUOTE_COLUMNS", "UNKNOWN", "Book", "TopOfBook"]
+
+QUOTE_COLUMNS = ("bid_price", "bid_quantity", "ask_price", "ask_quantity")
+
+UNKNOWN = -1
+"""Lots displayed at a price that the book does not show."""
+
+_NEVER = 2**63 - 1
+
+
+class Book(Protocol):
+    """An instrument's displayed levels at the venue: a cursor that only moves forward.
+
+    Attributes:
+        has_quote: Whether both sides have held a level in this run.
+    """
+
+    has_quote: bool
+
+    @property
+    def twice_mid(self) -> int:
+        """Best bid plus best ask in ticks, as last seen together; 0 before."""
+
+    def advance(self, now: int) -> None:
+        """Move to the last record with `event_time <= now`."""
+
+    def best(self, side: int) -> int:
+        """Return the best price displayed on a side in ticks, 0 where there is none."""
+
+    def left(self, side: int) -> Iterator[tuple[int, int]]:
+        """Yield price in ticks and lots of each level of a side, best first, less what we took."""
+
+    def displayed(self, side: int, ticks: int) -> int:
+        """Return the lots displayed at a price, 0 where there is no level, or `UNKNOWN`."""
+
+    def take(self, side: int, ticks: int, lots: int) -> None:
+        """Take lots from a level, until the venue says something new about it."""
+
+    def marks(self) -> tuple[Array, Array]:
+        """Return instants and twice the mids, in ticks, of this window. Shape (n,) each."""
+
+    def mid_series(self) -> tuple[Array, Array]:
+        """Return instants and mids, in quote currency, of this window. Shape (n,) each."""
+
+    def tape(self) -> Tape:
+        """Return the rows of this window."""
 
 
 class TopOfBook:
-    """Best bid and ask of one instrument at the venue: a cursor that only moves forward.
+    """Best bid and ask of one instrument at the venue, from quotes.
 
     It reads the venue's view of the quotes (`event_time`), which runs ahead of ours by the feed
-    latency. What we took from one side of a quote stays taken until the venue's next quote.
+    latency. What we took from one side stays taken until a quote has another price or quantity
+    there.
 
     Attributes:
         bid_ticks: Best bid, in ticks.
-        bid_lots: Lots displayed there, less what we took.
+        bid_lots: Lots displayed there.
         ask_ticks: Best ask, in ticks.
-        ask_lots: Lots displayed there, less what we took.
+        ask_lots: Lots displayed there.
         has_quote: Whether the venue has shown any quote in this run.
     """
 
     __slots__ = (
+        "_before",
         "_columns",
         "_index",
         "_lot",
+        "_next",
+        "_quotes",
+        "_taken",
+        "_tape",
         "_tick",
         "_times",
+        "_unit",
         "ask_lots",
         "ask_ticks",
         "bid_lots",
@@ -40,35 +94,45 @@ class TopOfBook:
     )
 
     def __init__(self, unit: InstrumentUnits) -> None:
+        self._unit = unit
         self._tick = float(unit.tick_size)
         self._lot = float(unit.lot_size)
         self._times = np.empty(0, dtype=np.int64)
-        self._columns: tuple[np.ndarray, ...] = ()
-        self._index = 0
+        self._columns: tuple[Array, ...] = ()
+        self._index = self._next = 0
+        self._quotes: Records | None = None
+        self._tape: Tape | None = NO_TAPE
+        self._taken = {1: 0, -1: 0}
         self.has_quote = False
         self.bid_ticks = self.bid_lots = self.ask_ticks = self.ask_lots = 0
+        self._before = (0, 0, 0, 0)
 
     def open_window(self, quotes: Records) -> None:
         """Go on with the next window of quotes, the last one having been read to its end."""
-        self.advance(_END)
+        self.advance(_NEVER)
         columns = quotes.columns
         for name, step in (("price", self._tick), ("quantity", self._lot)):
             for side in ("bid", "ask"):
-                _check_whole(quotes, f"{side}_{name}", step)
+                whole_steps(quotes, f"{side}_{name}", step)
         self._times = quotes.event_time
-        self._columns = (
-            columns["bid_price"],
-            columns["bid_quantity"],
-            columns["ask_price"],
-            columns["ask_quantity"],
-        )
-        self._index = 0
+        self._columns = tuple(columns[name] for name in QUOTE_COLUMNS)
+        self._before = (self.bid_ticks, self.bid_lots, self.ask_ticks, self.ask_lots)
+        self._quotes, self._tape = quotes, None
+        self._index = self._next = 0
 
     def advance(self, now: int) -> None:
         """Move to the last quote with `event_time <= now`."""
+        if now < self._next:
+            return
         index = int(self._times.searchsorted(now, side="right"))
+        self._next = int(self._times[index]) if index < len(self._times) else _NEVER
         if index <= self._index:
             return
+        taken = self._taken
+        if taken[1] and self._is_new(0, self.bid_ticks, self.bid_lots, index):
+            taken[1] = 0
+        if taken[-1] and self._is_new(2, self.ask_ticks, self.ask_lots, index):
+            taken[-1] = 0
         self._index = index
         bid, bid_quantity, ask, ask_quantity = (float(c[index - 1]) for c in self._columns)
         self.bid_ticks = round(bid / self._tick)
@@ -77,25 +141,64 @@ class TopOfBook:
         self.ask_lots = round(ask_quantity / self._lot)
         self.has_quote = True
 
+    def best(self, side: int) -> int:
+        """Return the best price displayed on a side in ticks, 0 where there is none."""
+        if side > 0:
+            return self.bid_ticks if self.bid_lots else 0
+        return self.ask_ticks if self.ask_lots else 0
+
+    def left(self, side: int) -> Iterator[tuple[int, int]]:
+        """Yield price in ticks and lots of the best level, less what we took."""
+        ticks, lots = (
+            (self.bid_ticks, self.bid_lots) if side > 0 else (self.ask_ticks, self.ask_lots)
+        )
+        left = lots - self._taken[side]
+        if left > 0:
+            yield ticks, left
+
+    def displayed(self, side: int, ticks: int) -> int:
+        """Return the lots displayed at a price; `UNKNOWN` behind the best."""
+        best, lots = (
+            (self.bid_ticks, self.bid_lots) if side > 0 else (self.ask_ticks, self.ask_lots)
+        )
+        if ticks == best:
+            return lots
+        return 0 if (ticks - best) * side > 0 else UNKNOWN
+
+    def take(self, side: int, ticks: int, lots: int) -> None:
+        """Take lots from a level, until the venue says something new about it."""
+        best, shown = (
+            (self.bid_ticks, self.bid_lots) if side > 0 else (self.ask_ticks, self.ask_lots)
+        )
+        if ticks == best:
+            self._taken[side] = min(self._taken[side] + lots, shown)
+
+    def marks(self) -> tuple[Array, Array]:
+        """Return instants and twice the mids, in ticks, of this window. Shape (n,) each."""
+        rows = self.tape().rows
+        return self._times, rows[:, 1] + rows[:, 3]
+
+    def mid_series(self) -> tuple[Array, Array]:
+        """Return instants and mids, in quote currency, of this window. Shape (n,) each."""
+        return self._times, (self._columns[0] + self._columns[2]) / 2
+
+    def tape(self) -> Tape:
+        """Return the rows of this window, made when they are first asked for."""
+        if self._tape is None:
+            assert self._quotes is not None
+            self._tape = quote_rows(self._quotes, self._unit, np.array(self._before))
+        return self._tape
+
     @property
-    def mid(self) -> float:
-        """Mean of the best bid and ask, in quote currency; NaN before the first quote."""
-        if not self.has_quote:
-            return float("nan")
-        return (self.bid_ticks + self.ask_ticks) * self._tick / 2
+    def twice_mid(self) -> int:
+        """Best bid plus best ask in ticks, 0 before the first quote."""
+        return self.bid_ticks + self.ask_ticks
 
-
-_END = 2**63 - 1
-
-
-def _check_whole(quotes: Records, column: str, step: float) -> None:
-    """Refuse what the instrument's definition says the venue cannot have shown."""
-    steps = quotes.columns[column] / step
-    wrong = np.flatnonzero(np.abs(steps - np.rint(steps)) > 1e-6 + 1e-15 * np.abs(steps))
-    if len(wrong):
-        row = int(wrong[0])
-        raise ScenarioError(
-            f"quotes of {quotes.instrument}: `{column}` must be a multiple of {step:g}, as "
-            f"`instruments.yaml` says: got {float(quotes.columns[column][row])!r} at "
-            f"{format_instant(int(quotes.event_time[row]))}. Mend the definition, or ingest anew."
+    def _is_new(self, column: int, ticks: int, lots: int, index: int) -> bool:
+        """Return whether a quote up to *index* has another price or quantity on a side."""
+        part = slice(self._index, index)
+        prices, quantities = self._columns[column][part], self._columns[column + 1][part]
+        return bool(
+            (np.rint(prices / self._tick) != ticks).any()
+            or (np.rint(quantities / self._lot) != lots).any()
         )

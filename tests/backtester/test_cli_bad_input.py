@@ -174,7 +174,13 @@ def test_an_instrument_that_the_catalog_does_not_know(refused):
 
 def test_an_instrument_quoted_in_another_currency(refused):
     text = refused("run", scenario(portfolio={"quote": "EUR", "balances": {"EUR": 1}}))
-    assert "`portfolio.quote` must be the quote currency of SIM.ALPHA: got EUR" in text
+    assert "`portfolio.rates` must say what one USD is worth in EUR" in text
+
+
+def test_a_balance_of_something_that_nothing_trades(refused):
+    text = refused("run", scenario(portfolio={"quote": "USD", "balances": {"USD": 1, "EUR": 1}}))
+    assert "`portfolio.rates` must say what one EUR is worth in USD" in text
+    assert "Add `rates: {EUR: …}`" in text
 
 
 def test_a_balance_beyond_64_bits(refused):

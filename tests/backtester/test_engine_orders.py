@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from backtester.errors import StrategyError
+from backtester.orders import TimeInForce
 from backtester.strategy import Strategy
 from clock.latency import Uniform
 from clock.sampler import Sampler
@@ -33,7 +34,8 @@ class Script(Recorder):
     def on_timer(self, ctx: Any, name: str) -> None:
         for lots, *limit in self.orders[float(name)]:
             send = ctx.buy if lots > 0 else ctx.sell
-            send(self.instrument, abs(lots) / 10, *limit)
+            at_once = TimeInForce.IOC if limit else None
+            send(self.instrument, abs(lots) / 10, *limit, time_in_force=at_once)
 
     def on_order(self, ctx: Any, report: Any) -> None:
         self.note(ctx, "order", (report.order, report.kind.name.lower()))
@@ -268,7 +270,7 @@ def test_two_timers_of_one_instant_come_in_the_order_of_asking(tmp_path):
 def test_what_is_due_at_until_does_not_happen(tmp_path):
     script = Script({9.0: (1,), 10.0: (1,)})
     result = play(tmp_path, script, [Quote(0), Quote(20)], until=10, entry="1ms")
-    assert result.summary["in_flight"] == {"orders": 1, "reports": 0}
+    assert result.summary["in_flight"] == {"orders": 1, "changes": 0, "reports": 0}
     assert result.orders["status"].to_list() == ["in_flight"]
     assert script.heard == []
 

@@ -10,7 +10,11 @@ import pytest
 
 from backtester.account import Account, Units
 from backtester.orders import Order, OrderType, Reason, Side
-from backtester.venue.venue import Outcome, Venue
+from backtester.venue.clearing import Clearing
+from backtester.venue.outcome import Outcome
+from backtester.venue.venue import Venue
+from clock.rank import Rank
+from clock.simulated import SimulatedClock
 from featurizer.market import Instrument, Records
 from tests.backtester.worlds import ALPHA, BETA, Quote, at, columns, instrument
 
@@ -32,7 +36,9 @@ class Exchange:
         units = Units(terms)
         self.names = [i.id for i in terms]
         self.account = Account(units, units.from_decimal(Decimal(cash)))
-        self.venue = Venue(self.names, units, self.account, Fraction(leverage))
+        clearing = Clearing(self.account, Fraction(leverage))
+        self.clock = SimulatedClock(at(0))
+        self.venue = Venue(self.names, clearing, self.clock)
         self.show({self.names[0]: quotes} | others)
 
     def show(self, quotes: dict[str, Sequence[Quote]]) -> None:
@@ -41,7 +47,7 @@ class Exchange:
         for name in self.names:
             rows = quotes.get(name) or [Quote(0)]
             records = Records(name, "quotes", columns(rows))
-            window[name] = records if quotes.get(name) else records.slice(0, 0)
+            window[name, "quotes"] = records if quotes.get(name) else records.slice(0, 0)
         self.venue.open_window(window)
 
     def send(
@@ -52,7 +58,7 @@ class Exchange:
             number=1,
             instrument=name,
             side=side,
-            type=OrderType.MARKET if limit is None else OrderType.LIMIT_IOC,
+            type=OrderType.MARKET if limit is None else OrderType.LIMIT,
             quantity=lots / 10,
             limit_price=float("nan") if limit is None else limit / 2,
             sent_at=at(ms),
@@ -60,7 +66,8 @@ class Exchange:
             lots=lots,
             limit_ticks=limit or 0,
         )
-        return self.venue.execute(order, at(ms))
+        self.clock.advance_to(at(ms), Rank.VENUE_ARRIVAL)
+        return self.venue.receive(order, at(ms))
 
     def filled(
         self, ms: float, side: Side, lots: int, limit: int | None = None, name: str = ALPHA
@@ -98,13 +105,20 @@ def test_an_order_fills_as_far_as_the_displayed_quantity_and_the_rest_is_cancele
 
 
 @pytest.mark.parametrize(("side", "price"), [(BUY, 101.0), (SELL, 99.0)])
-def test_what_was_taken_stays_taken_until_the_next_quote(side, price):
+def test_what_was_taken_stays_taken_until_a_quote_is_new_about_that_side(side, price):
     shown = {"bid_quantity": 1, "ask_quantity": 1}
-    exchange = Exchange(Quote(0, **shown), Quote(10, **shown))
+    other = (
+        {"bid_quantity": 2, "ask_quantity": 1}
+        if side > 0
+        else {"bid_quantity": 1, "ask_quantity": 2}
+    )
+    new = {"bid_quantity": 0.9, "ask_quantity": 0.9}
+    exchange = Exchange(Quote(0, **shown), Quote(10, **shown), Quote(20, **other), Quote(30, **new))
     assert exchange.filled(1, side, 6) == (6, price)
     assert exchange.filled(2, side, 6) == (4, price)
-    assert kinds(exchange.send(3, side, 6)) == ["accepted", "canceled"]
-    assert exchange.filled(10, side, 6) == (6, price)
+    for again in (3, 10, 20):
+        assert kinds(exchange.send(again, side, 6)) == ["accepted", "canceled"]
+    assert exchange.filled(30, side, 6) == (6, price)
 
 
 def test_what_was_taken_from_the_ask_is_not_missing_from_the_bid():
@@ -193,7 +207,7 @@ def test_a_quote_of_another_instrument_makes_no_market():
 def test_a_refused_order_takes_nothing_and_books_nothing():
     exchange = Exchange(Quote(0, ask_quantity=1), cash="50")
     assert refusal(exchange.send(1, BUY, 10)) == "insufficient_margin"
-    assert exchange.venue.books[ALPHA].ask_lots == 10
+    assert list(exchange.venue.books[ALPHA].left(SELL)) == [(202, 10)]
     assert exchange.account.positions == {}
 
 

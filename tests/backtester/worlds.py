@@ -16,7 +16,7 @@ from backtester.scenario import Scenario
 from backtester.strategy import Strategy
 from clock.units import format_instant, parse_instant
 from featurizer.catalog import Catalog
-from featurizer.market import Instrument
+from featurizer.market import Instrument, Kind
 
 MS = 1_000_000
 START = parse_instant("2024-01-02T00:00:00Z")
@@ -82,6 +82,33 @@ class Trade:
     sequence: int | None = None
 
 
+@dataclass(frozen=True)
+class Funding:
+    """A record of funding, likewise; by default due when it happens."""
+
+    happened: float
+    rate: float = 0.001
+    due: float | None = None
+    mark: float = 100.0
+    received: float | None = None
+
+
+FUNDING = Kind("funding", 100, {"rate": "float64", "due_time": "instant", "mark_price": "float64"})
+
+
+def funding_columns(rows: Sequence[Funding]) -> dict[str, np.ndarray]:
+    """Return records of funding as the columns of a catalog."""
+    received = [row.happened if row.received is None else row.received for row in rows]
+    return {
+        "event_time": np.array([at(row.happened) for row in rows]),
+        "receipt_time": np.array([at(ms) for ms in received]),
+        "sequence": np.arange(len(rows)),
+        "rate": np.array([row.rate for row in rows]),
+        "due_time": np.array([at(row.happened if row.due is None else row.due) for row in rows]),
+        "mark_price": np.array([row.mark for row in rows]),
+    }
+
+
 def columns(rows: Sequence[Quote] | Sequence[Trade]) -> dict[str, np.ndarray]:
     """Return rows as the columns of a catalog."""
     received = [row.happened if row.received is None else row.received for row in rows]
@@ -108,9 +135,13 @@ def make_catalog(
     quotes: Mapping[str, Sequence[Quote]],
     trades: Mapping[str, Sequence[Trade]] | None = None,
     instruments: Sequence[Instrument] | None = None,
+    funding: Mapping[str, Sequence[Funding]] | None = None,
 ) -> Catalog:
-    """Write a catalog of quotes and trades by instrument."""
-    catalog = Catalog.create(root, instruments or [instrument(name) for name in quotes])
+    """Write a catalog of quotes, trades and funding by instrument."""
+    kinds = [FUNDING] if funding else []
+    catalog = Catalog.create(root, instruments or [instrument(name) for name in quotes], kinds)
+    for name, payments in (funding or {}).items():
+        catalog.write(name, FUNDING.name, funding_columns(payments))
     for kind, streams in (("quotes", quotes), ("trades", trades or {})):
         for name, rows in streams.items():
             catalog.write(name, kind, columns(rows))
@@ -175,6 +206,7 @@ def play(
     *,
     trades: Mapping[str, Sequence[Trade]] | None = None,
     instruments: Sequence[Instrument] | None = None,
+    funding: Mapping[str, Sequence[Funding]] | None = None,
     mode: Any = None,
     window_rows: int = 8192,
     **settings: Any,
@@ -182,7 +214,7 @@ def play(
     """Run a strategy on a hand-made market; quotes alone are those of ALPHA."""
     by_name = quotes if isinstance(quotes, Mapping) else {ALPHA: quotes}
     folder = root / f"catalog-{next(_folders)}"
-    catalog = make_catalog(folder, by_name, trades, instruments)
+    catalog = make_catalog(folder, by_name, trades, instruments, funding)
     scenario = Scenario.model_validate(content(folder, list(by_name), **settings))
     predictors: dict[str, Any] = {name: Constant() for name in scenario.inference_config}
     run = Run(scenario, strategy, catalog, predictors, mode=mode, keep_trace=True)

@@ -77,7 +77,8 @@ WORDS = {
     EntryKind.REQUEST: "instrument emitted_at tie",
     EntryKind.OUTCOME: "outcome attempts replica sent_at arrived_at started_at completed_at "
     "superseded value",
-    EntryKind.ORDER: "instrument side type lots limit_ticks",
+    EntryKind.ORDER: "instrument side type lots limit_ticks sent_at time_in_force stop_ticks flags "
+    "expires_at role group",
     EntryKind.VENUE_LEDGER: "instrument lots ticks fee realised cash position basis",
     EntryKind.REPORT: "order kind reason venue_time lots ticks fee",
     EntryKind.BELIEF_LEDGER: "instrument lots ticks fee realised cash position basis",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+from backtester.orders import TimeInForce
 from backtester.strategy import Strategy
 from tests.reference.case import Case
 from tests.reference.strategies import Order, Script
@@ -55,7 +56,12 @@ class Player(Strategy):
             if isinstance(action, Order):
                 send = ctx.buy if action.side > 0 else ctx.sell
                 limit = None if action.limit_ticks is None else action.limit_ticks * TICK
-                number = send(action.instrument, action.lots * LOT, limit)
+                number = send(
+                    action.instrument,
+                    action.lots * LOT,
+                    limit,
+                    time_in_force=TimeInForce.IOC,
+                )
                 self.sides[number] = action.side
             else:
                 ctx.call_at(action.at, action.name)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from backtester.orders import OrderType, Reason, ReportKind
+from backtester.orders import OrderType, Reason, ReportKind, TimeInForce
 from backtester.trace import EntryKind
 from inference.schedule import Outcome
 from tests.laws.harness import LOOP_SHIFT, Played
@@ -42,9 +42,12 @@ def reference_entries(played: Played, trace: ReferenceTrace) -> dict[EntryKind, 
                 order.number,
                 ids.index(order.instrument),
                 order.side,
-                OrderType.MARKET if order.limit_ticks is None else OrderType.LIMIT_IOC,
+                OrderType.MARKET if order.limit_ticks is None else OrderType.LIMIT,
                 order.lots,
                 order.limit_ticks or 0,
+                order.sent_at,
+                TimeInForce.IOC,
+                *(0, 0, 0, 0, 0),
             )
             for order in trace.orders
         ],

@@ -43,15 +43,7 @@ def fee_rounded_down(patch: Patch) -> None:
 
 def displayed_size_is_endless(patch: Patch) -> None:
     """What we took from a quote is there again for the next order."""
-
-    def make(real: Any) -> Any:
-        def advance(self: TopOfBook, now: int) -> None:
-            self._index = 0
-            real(self, now)
-
-        return advance
-
-    wrap(patch, TopOfBook, "advance", make)
+    wrap(patch, TopOfBook, "take", lambda real: lambda self, side, ticks, lots: None)
 
 
 def request_counted_twice(patch: Patch) -> None:

@@ -47,6 +47,8 @@ class Book:
     bid_lots: int
     ask_ticks: int
     ask_lots: int
+    bid_shown: int = 0
+    ask_shown: int = 0
 
     @property
     def mid(self) -> Fraction:
@@ -73,14 +75,20 @@ class Venue:
         self.reports: list[Report] = []
 
     def quote(self, instrument: str, row: Row) -> None:
-        """Show a new quote; what we took from the last one is forgotten."""
+        """Show a new quote; what we took from a side is forgotten where the quote is new there."""
         terms = self.instruments[instrument]
-        self.books[instrument] = Book(
+        old = self.books.get(instrument)
+        new = self.books[instrument] = Book(
             bid_ticks=steps_of(row["bid_price"], terms.tick_size),
             bid_lots=steps_of(row["bid_quantity"], terms.lot_size),
             ask_ticks=steps_of(row["ask_price"], terms.tick_size),
             ask_lots=steps_of(row["ask_quantity"], terms.lot_size),
         )
+        new.bid_shown, new.ask_shown = new.bid_lots, new.ask_lots
+        if old is not None and (old.bid_ticks, old.bid_shown) == (new.bid_ticks, new.bid_lots):
+            new.bid_lots = old.bid_lots
+        if old is not None and (old.ask_ticks, old.ask_shown) == (new.ask_ticks, new.ask_lots):
+            new.ask_lots = old.ask_lots
 
     def mids(self) -> dict[str, Fraction | None]:
         """Return the present mid of every instrument in ticks, None before its first quote."""

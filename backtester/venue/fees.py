@@ -1,0 +1,321 @@
+"""What a fill costs: the fee models as a scenario writes them, and the venue that charges them."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Mapping
+from decimal import Decimal
+from difflib import get_close_matches
+from fractions import Fraction
+from itertools import pairwise
+from typing import Annotated, Any, Literal, Protocol
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+
+from backtester.account_units import Units, share
+from clock.units import Duration
+from featurizer.market import ExactDecimal
+
+__all__ = ["DEFAULT", "FeeModel", "FeeModels", "FeeSchedule", "Flat", "PerQuantity", "Share",
+           "SumOfFees", "Tier", "Tiered"]  # fmt: skip
+
+DEFAULT = "default"
+"""The key of what holds for every instrument that is not named."""
+
+Amount = Annotated[ExactDecimal, Field(allow_inf_nan=False)]
+NotNegative = Annotated[ExactDecimal, Field(ge=0, allow_inf_nan=False)]
+
+
+class _Model(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Share(_Model):
+    """A share of the notional; a rebate is negative."""
+
+    kind: Literal["share"] = "share"
+    maker: Amount
+    taker: Amount
+
+
+class PerQuantity(_Model):
+    """An amount for each unit of quantity (base unit, or contract), in the fee's currency."""
+
+    kind: Literal["per_quantity"] = "per_quantity"
+    maker: Amount
+    taker: Amount
+
+
+class Flat(_Model):
+    """An amount for each order, charged with its first fill, in the fee's currency."""
+
+    kind: Literal["flat"] = "flat"
+    maker: Amount
+    taker: Amount
+
+
+class Tier(_Model):
+    """Shares of the notional from a traded volume on."""
+
+    volume: NotNegative
+    maker: Amount
+    taker: Amount
+
+
+class Tiered(_Model):
+    """Shares of the notional that depend on the volume traded in the window before the fill.
+
+    Volume is notional in the quote currency, of all instruments that share this model and that
+    currency. `opening_volume` is counted as traded just before the start, and never leaves the
+    window.
+    """
+
+    kind: Literal["tiered"] = "tiered"
+    tiers: tuple[Tier, ...] = Field(min_length=1)
+    window: Duration = 30 * 86_400 * 1_000_000_000
+    opening_volume: NotNegative = Decimal(0)
+
+    @model_validator(mode="after")
+    def _ascending(self) -> Tiered:
+        if self.window == 0:
+            raise ValueError("`window` must be above zero: got 0s")
+        volumes = [tier.volume for tier in self.tiers]
+        if volumes[0] != 0 or any(b <= a for a, b in pairwise(volumes)):
+            raise ValueError(
+                "`tiers` must begin with `volume: 0` and ascend: got "
+                f"{', '.join(map(str, volumes))}"
+            )
+        return self
+
+
+class SumOfFees(_Model):
+    """Several fees at once."""
+
+    kind: Literal["sum"] = "sum"
+    terms: Annotated[tuple[FeeModel, ...], Field(min_length=1)]
+
+
+_KINDS = ("share", "per_quantity", "flat", "tiered", "sum")
+
+
+def _read(value: Any) -> Any:
+    """Refuse an unknown kind by naming the known ones."""
+    if isinstance(value, BaseModel) or (isinstance(value, dict) and value.get("kind") in _KINDS):
+        return value
+    if not isinstance(value, dict):
+        raise ValueError(
+            f"fees are a mapping with a `kind` ({', '.join(_KINDS)}): got {value!r}. "
+            "Write {kind: share, maker: 0.0002, taker: 0.0005}"
+        )
+    got = value.get("kind")
+    near = get_close_matches(str(got), _KINDS, n=1)
+    hint = f" Did you mean `{near[0]}`?" if near else ""
+    raise ValueError(f"`kind` of fees must be one of {', '.join(_KINDS)}: got {got!r}.{hint}")
+
+
+_AnyModel = Annotated[Share | PerQuantity | Flat | Tiered | SumOfFees, Field(discriminator="kind")]
+FeeModel = Annotated[_AnyModel, BeforeValidator(_read, json_schema_input_type=_AnyModel)]
+"""Any fee model, as a field of a pydantic model."""
+
+SumOfFees.model_rebuild()
+
+
+def _as_map(value: Any) -> Any:
+    return {DEFAULT: value} if isinstance(value, dict) and "kind" in value else value
+
+
+FeeModels = Annotated[
+    dict[str, FeeModel],
+    BeforeValidator(_as_map, json_schema_input_type=FeeModel | dict[str, FeeModel]),
+]
+"""One fee model for all, or one for each instrument named, and `default` for the others."""
+
+
+class FeeSchedule:
+    """What the venue charges, fill by fill; knows the volume that was traded.
+
+    Every fee is rounded half to even, to the ledger unit of the instrument's currency.
+
+    Args:
+        units: Integers of the instruments.
+        models: Model by instrument, `default` for those not named; the others pay the shares that
+            `instruments.yaml` states.
+    """
+
+    def __init__(self, units: Units, models: Mapping[str, FeeModel] | None = None) -> None:
+        self._fees: dict[str, _Fee] = {}
+        volumes: dict[tuple[str, str], _Volume] = {}
+        for name in units.instruments:
+            key = name if name in (models or {}) else DEFAULT
+            model = (models or {}).get(key)
+            if model is None:
+                unit = units[name]
+                self._fees[name] = _Share(units, name, unit.maker, unit.taker)
+            else:
+                self._fees[name] = _fee_of(model, units, name, volumes, key)
+
+    def charge(
+        self, instrument: str, lots: int, ticks: int, now: int, *, is_maker: bool, is_first: bool
+    ) -> int:
+        """Return the fee of a fill in ledger units, and count its volume.
+
+        Args:
+            instrument: Id of the instrument.
+            lots: How many were filled, > 0.
+            ticks: At what price.
+            now: Instant of the fill, never before that of the last one.
+            is_maker: Whether our order rested.
+            is_first: Whether the order had no fill before.
+        """
+        return self._fees[instrument].charge(lots, ticks, now, is_maker, is_first)
+
+    def most(self, instrument: str, lots: int, ticks: int, *, is_first: bool) -> int:
+        """Return what lots at a price, or at a better one, cost in fees at most.
+
+        However many fills they take: it is rounded up for each lot, so that the most of the parts
+        never adds up to more than the most of the whole.
+        """
+        return self._fees[instrument].most(lots, ticks, is_first)
+
+
+class _Fee(Protocol):
+    def charge(self, lots: int, ticks: int, now: int, is_maker: bool, is_first: bool) -> int: ...
+
+    def most(self, lots: int, ticks: int, is_first: bool) -> int: ...
+
+
+class _Share:
+    """Maker's and taker's share of the notional."""
+
+    def __init__(self, units: Units, instrument: str, maker: Fraction, taker: Fraction) -> None:
+        self._units, self._name = units, instrument
+        self._maker, self._taker = maker, taker
+        self._most = max(maker, taker, Fraction(0))
+
+    def charge(self, lots: int, ticks: int, now: int, is_maker: bool, is_first: bool) -> int:
+        notional = self._units.notional(self._name, lots, ticks)
+        return share(self._maker if is_maker else self._taker, notional)
+
+    def most(self, lots: int, ticks: int, is_first: bool) -> int:
+        return lots * _up(self._most * self._units.notional(self._name, 1, ticks))
+
+
+class _PerQuantity:
+    """An amount for each lot."""
+
+    def __init__(self, units: Units, instrument: str, model: PerQuantity) -> None:
+        lot = Fraction(units[instrument].lot_size) * units.per_currency
+        self._maker, self._taker = Fraction(model.maker) * lot, Fraction(model.taker) * lot
+        self._most = _up(max(self._maker, self._taker, Fraction(0)))
+
+    def charge(self, lots: int, ticks: int, now: int, is_maker: bool, is_first: bool) -> int:
+        return share(self._maker if is_maker else self._taker, lots)
+
+    def most(self, lots: int, ticks: int, is_first: bool) -> int:
+        return lots * self._most
+
+
+class _Flat:
+    """An amount for the first fill of an order."""
+
+    def __init__(self, units: Units, model: Flat) -> None:
+        self._maker = units.from_decimal(model.maker)
+        self._taker = units.from_decimal(model.taker)
+
+    def charge(self, lots: int, ticks: int, now: int, is_maker: bool, is_first: bool) -> int:
+        return (self._maker if is_maker else self._taker) if is_first else 0
+
+    def most(self, lots: int, ticks: int, is_first: bool) -> int:
+        return max(self._maker, self._taker, 0) if is_first else 0
+
+
+class _Volume:
+    """Notional traded in the window before an instant, in ledger units of a quote currency."""
+
+    def __init__(self, window_ns: int, opening: int) -> None:
+        self._window = window_ns
+        self._total = opening
+        self._traded: deque[tuple[int, int]] = deque()
+
+    def before(self, now: int) -> int:
+        """Return the volume in `(now - window, now]` of what was added so far."""
+        while self._traded and self._traded[0][0] <= now - self._window:
+            self._total -= self._traded.popleft()[1]
+        return self._total
+
+    def add(self, now: int, notional: int) -> None:
+        """Count what was traded."""
+        self._traded.append((now, notional))
+        self._total += notional
+
+
+class _Tiered:
+    """Shares of the notional by the volume before the fill."""
+
+    def __init__(self, units: Units, instrument: str, model: Tiered, volume: _Volume) -> None:
+        self._units, self._name, self._volume = units, instrument, volume
+        self._from = [units.from_decimal(tier.volume) for tier in model.tiers]
+        self._shares = [(Fraction(tier.maker), Fraction(tier.taker)) for tier in model.tiers]
+        self._most = max(Fraction(0), *(rate for pair in self._shares for rate in pair))
+        unit = units[instrument]
+        size = Fraction(unit.inverse[0], unit.inverse[1]) * Fraction(unit.tick_size)
+        self._per_lot = size if unit.is_inverse else None
+
+    def charge(self, lots: int, ticks: int, now: int, is_maker: bool, is_first: bool) -> int:
+        before = self._volume.before(now)
+        tier = max(place for place, volume in enumerate(self._from) if volume <= before)
+        notional = self._units.notional(self._name, lots, ticks)
+        # the volume of an inverse contract is in its quote currency, its fee in the base currency
+        traded = notional if self._per_lot is None else share(self._per_lot, lots)
+        self._volume.add(now, traded)
+        return share(self._shares[tier][0 if is_maker else 1], notional)
+
+    def most(self, lots: int, ticks: int, is_first: bool) -> int:
+        return lots * _up(self._most * self._units.notional(self._name, 1, ticks))
+
+
+class _Sum:
+    """Several fees."""
+
+    def __init__(self, terms: list[_Fee]) -> None:
+        self._terms = terms
+
+    def charge(self, lots: int, ticks: int, now: int, is_maker: bool, is_first: bool) -> int:
+        return sum(term.charge(lots, ticks, now, is_maker, is_first) for term in self._terms)
+
+    def most(self, lots: int, ticks: int, is_first: bool) -> int:
+        return sum(term.most(lots, ticks, is_first) for term in self._terms)
+
+
+def _fee_of(
+    model: FeeModel, units: Units, name: str, volumes: dict[tuple[str, str], _Volume], key: str
+) -> _Fee:
+    """Return what a model charges for an instrument.
+
+    Args:
+        model: The model.
+        units: Integers of the instruments.
+        name: Id of the instrument.
+        volumes: What was traded, by model and quote currency: instruments share it.
+        key: Which model it is.
+    """
+    if isinstance(model, Share):
+        return _Share(units, name, Fraction(model.maker), Fraction(model.taker))
+    if isinstance(model, PerQuantity):
+        return _PerQuantity(units, name, model)
+    if isinstance(model, Flat):
+        return _Flat(units, model)
+    if isinstance(model, Tiered):
+        opening = units.from_decimal(model.opening_volume)
+        fresh = _Volume(model.window, opening)
+        return _Tiered(units, name, model, volumes.setdefault((key, units[name].quote), fresh))
+    return _Sum(
+        [
+            _fee_of(term, units, name, volumes, f"{key}/{place}")
+            for place, term in enumerate(model.terms)
+        ]
+    )
+
+
+def _up(value: Fraction) -> int:
+    return -(-value.numerator // value.denominator)
