@@ -173,7 +173,7 @@ def _python(*arguments: Any, threads: int) -> str:
 def rolling_ours(catalog: Catalog) -> dict[str, tuple[float, float]]:
     """Return the seconds of each operator over all mids, and its last value."""
     from featurizer.market import StreamRequest
-    from featurizer.operators.extremes import WindowExtreme
+    from featurizer.operators.windows import WindowExtreme
     from featurizer.operators.moments import WindowMoments
     from featurizer.operators.windows import WindowSums
 

@@ -59,7 +59,7 @@ class Rolling(FeatureOfFeature):
 
             return WindowSums(self.window)
         if self.statistic in ("min", "max"):
-            from featurizer.operators.extremes import WindowExtreme
+            from featurizer.operators.windows import WindowExtreme
 
             return WindowExtreme(self.window, largest=self.statistic == "max")
         if self.statistic in ("mean", "variance", "std", "z_score"):

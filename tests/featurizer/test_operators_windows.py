@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from featurizer.feature import Batch
 from featurizer.operators.counts import Places
-from featurizer.operators.extremes import WindowExtreme
+from featurizer.operators.windows import WindowExtreme
 from featurizer.operators.moments import WindowMoments
 from featurizer.operators.ranks import COUNT, FIRST, LAST, WindowRank
 from featurizer.operators.windows import WindowSums
