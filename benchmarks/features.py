@@ -199,8 +199,8 @@ def rolling_ours(catalog: Catalog) -> dict[str, tuple[float, float]]:
         state = WindowSums(SECOND)
         return lambda i, j: state.scan(mids[i:j].reshape(1, -1), batch(i, j))[1][0]
 
-    def moments(read: Callable[[Any], Any]) -> Callable[[int, int], Any]:
-        state = WindowMoments(SECOND)
+    def moments(read: Callable[[Any], Any], means_only: bool = False) -> Callable[[int, int], Any]:
+        state = WindowMoments(SECOND, means_only=means_only)
         return lambda i, j: read(state.scan(mids[i:j].reshape(1, -1), batch(i, j))[1])
 
     def extreme(largest: bool) -> Callable[[int, int], Any]:
@@ -209,7 +209,7 @@ def rolling_ours(catalog: Catalog) -> dict[str, tuple[float, float]]:
 
     makers = {
         "sum": sums,
-        "mean": lambda: moments(lambda m: m.mean_x),
+        "mean": lambda: moments(lambda m: m.mean_x, means_only=True),
         "std": lambda: moments(lambda m: m.std(1)),
         "min": lambda: extreme(False),
         "max": lambda: extreme(True),

@@ -65,7 +65,7 @@ class Rolling(FeatureOfFeature):
         if self.statistic in ("mean", "variance", "std", "z_score"):
             from featurizer.operators.moments import WindowMoments
 
-            return WindowMoments(self.window)
+            return WindowMoments(self.window, means_only=self.statistic == "mean")
         from featurizer.operators.ranks import COUNT, FIRST, LAST, WindowRank
 
         ranks = {"first": FIRST, "last": LAST, "count": COUNT, "median": 0.5}
