@@ -76,8 +76,15 @@ class Moments:
         return np.divide(off, std, out=still, where=~(std == 0.0))
 
     def _over(self, sums: Array, ddof: int) -> Array:
-        n = self.count - ddof
-        return np.divide(sums, n, out=np.full(len(n), np.nan), where=~(n <= 0.0))
+        quotients = np.empty(len(sums))
+        _divide(sums, self.count, ddof, quotients)
+        return quotients
+
+
+@kernel
+def _divide(sums: Array, count: Array, ddof: int, quotients: Array) -> None:
+    for i in range(len(sums)):
+        quotients[i] = sums[i] / (count[i] - ddof) if count[i] > ddof else np.nan
 
 
 class WindowMoments:
