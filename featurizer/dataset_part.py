@@ -22,6 +22,7 @@ Array: TypeAlias = NDArray[Any]
 META: Final = b"lightcone.features"
 """Key of the names of the features among a file's metadata."""
 ROW_GROUP: Final = 65_536
+_DICTIONARY_BYTES: Final = 8192
 
 
 class Layout(NamedTuple):
@@ -41,12 +42,14 @@ class Layout(NamedTuple):
         """Return the Arrow schema."""
         import pyarrow as pa
 
-        stamp = pa.timestamp("ns", "UTC")
-        fields = [(name, stamp) for name in ("emitted_at", "visible_at", "event_time")]
-        fields += [("instrument", pa.string())]
-        fields += [(name, pa.float64()) for name in self.kept]
-        fields += [("label", pa.float64()), ("label_visible_at", stamp)]
-        return pa.schema(fields, metadata={META: json.dumps(self.kept).encode()})
+        stamp, number = pa.timestamp("ns", "UTC"), pa.float64()
+        # a column that says that nothing is missing is written, and read, without a mask
+        fields = [pa.field(name, stamp, nullable=False) for name in ("emitted_at", "visible_at")]
+        fields += [pa.field("event_time", stamp)]
+        fields += [pa.field("instrument", pa.dictionary(pa.int32(), pa.string()), nullable=False)]
+        fields += [pa.field(name, number, nullable=False) for name in self.kept]
+        fields += [pa.field("label", number), pa.field("label_visible_at", stamp)]
+        return pa.schema(fields)
 
     def table(self, part: LabelledRows) -> Any:
         """Return labelled rows as an Arrow table: a missing instant or label is null."""
@@ -56,7 +59,7 @@ class Layout(NamedTuple):
         named = pa.array(self.instruments, pa.string())
         index = pa.array(rows.instrument.astype(np.int32))
         columns = [_stamps(rows.emitted_at), _stamps(rows.visible_at), _stamps(rows.event_time)]
-        columns.append(pa.DictionaryArray.from_arrays(index, named).cast(pa.string()))
+        columns.append(pa.DictionaryArray.from_arrays(index, named))
         for name in self.kept:
             values = rows.values[:, self.names.index(name)]
             columns.append(pa.array(np.ascontiguousarray(values)))
@@ -84,13 +87,19 @@ class PartWriter:
 
         schema = layout.schema()
         stamps = [name for name in schema.names if schema.field(name).type == schema.field(0).type]
+        # measured on 5 M rows of ten features: half the work of the same with LZ4, which would
+        # make the file a fifth smaller. A column with many values soon gives up its dictionary
         self._writer = pq.ParquetWriter(
             path,
             schema,
-            compression="lz4",
-            use_dictionary=["instrument"],
+            compression="none",
+            use_dictionary=[name for name in schema.names if name not in stamps],
+            dictionary_pagesize_limit=_DICTIONARY_BYTES,
             column_encoding=dict.fromkeys(stamps, "DELTA_BINARY_PACKED"),
+            write_statistics=stamps,
+            store_schema=False,  # readers see strings where it would say that they are coded
         )
+        self._writer.add_key_value_metadata({META: json.dumps(layout.kept).encode()})
         self._layout = layout
         self._thread = ThreadPoolExecutor(1)
         self._writing: Future[None] | None = None

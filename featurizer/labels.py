@@ -13,6 +13,7 @@ from featurizer.config import FeaturizerConfig, LabelKind
 from featurizer.emission import Emission
 from featurizer.graph import MISSING, FeatureGraph, FeatureRows
 from featurizer.market import Kind, Records, StreamKey
+from featurizer.prefetch import prefetched
 
 if TYPE_CHECKING:
     from featurizer.catalog import Catalog
@@ -97,7 +98,7 @@ def labelled_rows(
     graph = FeatureGraph(config, instruments, start=start, kinds=catalog.kinds, columnar=True)
     joiner = _Joiner(config, instruments, start, catalog.kinds, graph.names)
     last = until if rows_until is None else rows_until
-    for window in catalog.windows(graph.requests, start, until, rows=WINDOW_ROWS):
+    for window in prefetched(catalog.windows(graph.requests, start, until, rows=WINDOW_ROWS)):
         rows = graph.push(window.ours, window.until)
         if len(rows.emitted_at) and rows.emitted_at[-1] >= last:
             count = int(rows.emitted_at.searchsorted(last, "left"))
