@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 from clock.errors import TimeWentBackwardsError
 from clock.units import format_instant
 from featurizer.config import FeaturizerConfig, row_names
-from featurizer.emission import EMPTY, Emission, RowClock
+from featurizer.emission import EMPTY, Emission, RowClock, frozen
 from featurizer.errors import FeatureError
-from featurizer.graph_chunk import Chunk, frozen
+from featurizer.graph_chunk import Chunk
 from featurizer.graph_live import LivePath
 from featurizer.graph_nodes import Column, Node, build_nodes, graph_streams
 from featurizer.graph_plan import Plan

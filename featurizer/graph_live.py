@@ -12,9 +12,9 @@ from typing import Any, NamedTuple, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from featurizer.emission import EMPTY
+from featurizer.emission import EMPTY, frozen
 from featurizer.feature import Batch
-from featurizer.graph_chunk import NO_VALUES, frozen
+from featurizer.graph_chunk import NO_VALUES
 from featurizer.graph_plan import Plan, wrong_length
 from featurizer.market import Records
 

@@ -8,10 +8,10 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from featurizer.emission import EMPTY
+from featurizer.emission import EMPTY, frozen
 from featurizer.errors import FeatureError
 from featurizer.feature import Batch
-from featurizer.graph_chunk import NO_VALUES, Chunk, Track, frozen
+from featurizer.graph_chunk import NO_VALUES, Chunk, Track
 from featurizer.graph_nodes import Column, Node
 from featurizer.market import StreamKey
 

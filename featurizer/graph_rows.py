@@ -8,7 +8,7 @@ from typing import Any, Final, NamedTuple, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from featurizer.emission import EMPTY, Due
+from featurizer.emission import EMPTY, Due, frozen
 from featurizer.graph_chunk import Chunk
 
 __all__ = ["MISSING", "FeatureRows", "RowMaker"]
@@ -180,7 +180,7 @@ class RowMaker:
                 by_stream.append(before)
                 continue
             events = records.event_time
-            by_stream.append(_running_max(events, counts[place], before) if n else before)
+            by_stream.append(_newest(events, counts[place], before))
             self._newest[place] = max(before, int(events.max()))
         found = []
         for places in self._behind:
@@ -224,9 +224,10 @@ class _Ties:
         return ties
 
 
-def _running_max(values: Array, counts: Array, before: int) -> Array:
-    """Return the largest of *before* and the first so many values, for each count in order."""
-    largest = np.empty(len(values) + 1, np.int64)
-    largest[0] = before
-    largest[1:] = values
-    return np.maximum.accumulate(largest)[counts]
+def _newest(events: Array, counts: Array, before: int) -> Array | int:
+    """Return the newest of *before* and the first so many events, for each count in order."""
+    if not len(counts):
+        return before
+    from featurizer.operators.order import largest_counted
+
+    return largest_counted(frozen(events), frozen(counts), before)

@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from featurizer.config import FeaturizerConfig, LabelKind
-from featurizer.emission import Emission
+from featurizer.emission import Emission, frozen
 from featurizer.graph import MISSING, FeatureGraph, FeatureRows
-from featurizer.market import Kind, Records, StreamKey
+from featurizer.market import Kind, Records, StreamKey, Window
 from featurizer.prefetch import prefetched
 
 if TYPE_CHECKING:
@@ -98,8 +98,9 @@ def labelled_rows(
     graph = FeatureGraph(config, instruments, start=start, kinds=catalog.kinds, columnar=True)
     joiner = _Joiner(config, instruments, start, catalog.kinds, graph.names)
     last = until if rows_until is None else rows_until
-    for window in prefetched(catalog.windows(graph.requests, start, until, rows=WINDOW_ROWS)):
-        rows = graph.push(window.ours, window.until)
+    windows = catalog.windows(graph.requests, start, until, rows=WINDOW_ROWS)
+    # files are read, features worked out, and labels joined in a thread each
+    for rows, window in prefetched(_worked_out(graph, windows)):
         if len(rows.emitted_at) and rows.emitted_at[-1] >= last:
             count = int(rows.emitted_at.searchsorted(last, "left"))
             rows = FeatureRows(*(column[:count] for column in rows))
@@ -109,6 +110,13 @@ def labelled_rows(
         if window.until >= last and not joiner.waiting:
             return
     yield from joiner.finish()
+
+
+def _worked_out(
+    graph: FeatureGraph, windows: Iterator[Window]
+) -> Iterator[tuple[FeatureRows, Window]]:
+    for window in prefetched(windows):
+        yield graph.push(window.ours, window.until), window
 
 
 class _Joiner:
@@ -131,7 +139,8 @@ class _Joiner:
             for place, instrument in enumerate(each):
                 labeller = _Labeller(config, instruments, start, kinds, instrument)
                 self.labellers.append((None if instrument is None else place, labeller))
-        # of the rows that wait: in the pieces in which they came, and what their labels need
+        # of the rows that wait: in the pieces in which they came, and what their labels need;
+        # what has been decided of them is kept only where one instrument waits for another
         self.rows: deque[FeatureRows] = deque()
         self.instrument = self.known_at = np.empty(0, np.int64)
         self.before = self.label = np.empty(0)
@@ -139,7 +148,7 @@ class _Joiner:
     @property
     def waiting(self) -> int:
         """How many rows are held."""
-        return len(self.label)
+        return len(self.before)
 
     def push(
         self, rows: FeatureRows, records: Mapping[StreamKey, Records], until: int
@@ -150,33 +159,51 @@ class _Joiner:
             yield LabelledRows(rows, np.full(count, np.nan), np.full(count, MISSING))
             return
         self.rows.append(rows)
-        self.instrument = np.concatenate([self.instrument, rows.instrument])
         self.before = np.concatenate([self.before, rows.values[:, self.column]])
+        if self.labellers[0][0] is None:
+            after, known_at = self.labellers[0][1].push(rows.emitted_at, records, until)
+            yield from self._release(*self._labelled(self.before[: len(after)], after, known_at))
+            return
+        self.instrument = np.concatenate([self.instrument, rows.instrument])
         self.label = np.concatenate([self.label, np.full(count, np.nan)])
         self.known_at = np.concatenate([self.known_at, np.full(count, _OPEN)])
         for place, labeller in self.labellers:
-            waits, fresh = self.known_at == _OPEN, rows.emitted_at
-            if place is not None:
-                waits &= self.instrument == place
-                fresh = fresh[rows.instrument == place]
+            fresh = rows.emitted_at[rows.instrument == place]
             after, known_at = labeller.push(fresh, records, until)
+            waits = (self.known_at == _OPEN) & (self.instrument == place)
             done = np.flatnonzero(waits)[: len(after)]
-            label = label_change(self.kind, self.before[done], after)
-            self.label[done] = label
-            self.known_at[done] = np.where(np.isnan(label), MISSING, known_at)
+            decided = self._labelled(self.before[done], after, known_at)
+            self.label[done], self.known_at[done] = decided
         still_open = np.flatnonzero(self.known_at == _OPEN)
-        yield from self._release(int(still_open[0]) if len(still_open) else self.waiting)
+        yield from self._decided(int(still_open[0]) if len(still_open) else self.waiting)
 
     def finish(self) -> Iterator[LabelledRows]:
         """Yield what is still held: without a label unless it had one already."""
+        if self.labellers and self.labellers[0][0] is None:
+            count = self.waiting
+            yield from self._release(np.full(count, np.nan), np.full(count, MISSING))
+            return
         self.known_at[self.known_at == _OPEN] = MISSING
-        yield from self._release(self.waiting)
+        yield from self._decided(self.waiting)
 
-    def _release(self, count: int) -> Iterator[LabelledRows]:
-        """Yield the oldest rows, piece by piece as they came."""
+    def _labelled(self, before: Array, after: Array, known_at: Array) -> tuple[Array, Array]:
+        """Return labels, and when each was known."""
+        label = label_change(self.kind, before, after)
+        missing = np.isnan(label)
+        if missing.any():
+            known_at = np.where(missing, MISSING, known_at)
+        return label, known_at
+
+    def _decided(self, count: int) -> Iterator[LabelledRows]:
         label, known_at = self.label[:count], self.known_at[:count]
-        self.instrument, self.before = self.instrument[count:], self.before[count:]
+        self.instrument = self.instrument[count:]
         self.label, self.known_at = self.label[count:], self.known_at[count:]
+        yield from self._release(label, known_at)
+
+    def _release(self, label: Array, known_at: Array) -> Iterator[LabelledRows]:
+        """Yield the oldest rows, piece by piece as they came, with their labels."""
+        count = len(label)
+        self.before = self.before[count:]
         begin = 0
         while self.rows and (begin < count or not len(self.rows[0].emitted_at)):
             rows = self.rows[0]
@@ -215,6 +242,9 @@ class _Labeller:
             instrument=instrument or instruments[0],
         )
         self.streams = [request.key for request in self.graph.requests]
+        from featurizer.operators.order import first_from
+
+        self.first_from = first_from
         self.horizons = np.empty(0, np.int64)
         self.values = np.empty(0)
 
@@ -235,10 +265,7 @@ class _Labeller:
         for stream in self.streams:
             found = records.get(stream)
             if found is not None and len(found):
-                received = found.receipt_time
-                first = received.searchsorted(self.horizons, "left")
-                reached = int(first.searchsorted(len(received), "left"))
-                np.minimum(closed[:reached], received[first[:reached]], out=closed[:reached])
+                self.first_from(frozen(found.receipt_time), frozen(self.horizons), closed)
         # horizons are in order, so those closed by this window are the first of them
         done = int(np.count_nonzero(closed != _OPEN))
         values, known_at = self.values[:done], closed[:done]

@@ -26,7 +26,8 @@ def all_definitions() -> dict[str, type[FeatureDefinition]]:
     for module_info in pkgutil.iter_modules(featurizer.definitions.__path__):
         module = import_module(f"featurizer.definitions.{module_info.name}")
         for name, member in vars(module).items():
-            if _is_definition(member) and member.__module__ == module.__name__:
+            own = _is_definition(member) and member.__module__ == module.__name__
+            if own and not name.startswith("_"):  # those are parts of others
                 found[f"{module_info.name}.{name}"] = member
     return dict(sorted(found.items()))
 

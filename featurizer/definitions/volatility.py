@@ -9,7 +9,7 @@ from pydantic import Field
 
 from featurizer.definitions.price import FeatureOfFeature
 from featurizer.definitions.sampled import Sampled, bars_of
-from featurizer.feature import Batch, Output, PositiveDuration
+from featurizer.feature import Batch, Held, Input, Output, PositiveDuration
 
 if TYPE_CHECKING:
     from featurizer.operators.bars import LastBar, TimeBars
@@ -39,18 +39,36 @@ class RealisedVolatility(FeatureOfFeature):
     held = False
     window: PositiveDuration
 
-    def start(self) -> tuple[SquaredReturns, WindowSums]:
-        """Return the last value, and the squares within two windows."""
-        from featurizer.operators.returns import SquaredReturns
+    def inputs(self) -> tuple[Input, ...]:
+        """Return the squared returns of the feature named, or of the mid price."""
+        return (_SquaredReturn(feature=self.feature, instrument=self.instrument),)
+
+    def start(self) -> WindowSums:
+        """Return the squares within two windows."""
         from featurizer.operators.windows import WindowSums
 
-        return SquaredReturns(), WindowSums(self.window)
+        return WindowSums(self.window)
 
-    def push(self, state: tuple[SquaredReturns, WindowSums], batch: Batch) -> Output:
-        """Square the returns, then sum them over the window."""
-        squares = state[0].scan(batch.columns[0])
-        reads, updates = state[1].scan(squares.reshape(1, -1), batch)
+    def push(self, state: WindowSums, batch: Batch) -> Output:
+        """Sum the squares over the window."""
+        reads, updates = state.scan(batch.columns[0].reshape(1, -1), batch)
         return Output(np.sqrt(reads[0]), np.sqrt(updates[0]))
+
+
+class _SquaredReturn(FeatureOfFeature):
+    """ln(x / x before)^2 of each update: made once, whatever the windows that sum it up."""
+
+    def start(self) -> tuple[SquaredReturns, Held]:
+        from featurizer.operators.returns import SquaredReturns
+
+        return SquaredReturns(), Held()
+
+    def push(self, state: tuple[SquaredReturns, Held], batch: Batch) -> Output:
+        squares, newest = state
+        if not len(batch.times):
+            return Output(newest.repeated(len(batch.read_times)), batch.columns[0])
+        updates = squares.scan(batch.columns[0])
+        return Output(newest.read(updates[batch.picks], batch), updates)
 
 
 class ExponentialVolatility(Sampled):
