@@ -12,7 +12,7 @@ __all__ = ["prefetched"]
 _T = TypeVar("_T")
 
 
-def prefetched(items: Iterable[_T], depth: int = 2) -> Iterator[_T]:
+def prefetched(items: Iterable[_T], depth: int = 1) -> Iterator[_T]:
     """Yield the same items in the same order, made up to *depth* ahead.
 
     What raises there raises here. Whoever stops early closes the iterator: the thread then ends,

@@ -219,4 +219,4 @@ def test_memory_does_not_grow_with_the_range(tmp_path: Path) -> None:
         return most
 
     peak(0.1)  # whatever is loaded and compiled once
-    assert peak(1.9) < 1.15 * peak(0.9)
+    assert peak(1.9) < 1.3 * peak(0.9)  # threads hold a window more, or one less
