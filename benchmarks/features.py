@@ -174,10 +174,9 @@ def _python(*arguments: Any, threads: int) -> str:
 def rolling_ours(catalog: Catalog) -> dict[str, tuple[float, float]]:
     """Return the seconds of each operator over all mids, and its last value."""
     from featurizer.market import StreamRequest
-    from featurizer.operators.windows import WindowExtreme
+    from featurizer.operators.windows import WindowExtreme, WindowSum
     from featurizer.operators.moments import WindowMoments
-    from featurizer.operators.windows import WindowSums
-
+    
     first, last = catalog.range([(INSTRUMENT, "quotes")])
     request = StreamRequest(INSTRUMENT, "quotes", ("bid_price", "ask_price"))
     columns = [
@@ -197,8 +196,8 @@ def rolling_ours(catalog: Catalog) -> dict[str, tuple[float, float]]:
         return Batch(now, (values,), nothing, nothing, nothing, True)
 
     def sums() -> Callable[[int, int], Any]:
-        state = WindowSums(SECOND)
-        return lambda i, j: state.scan(mids[i:j].reshape(1, -1), batch(i, j))[1][0]
+        state = WindowSum(SECOND)
+        return lambda i, j: state.scan(mids[i:j], batch(i, j)).updates
 
     def moments(read: Callable[[Any], Any], means_only: bool = False) -> Callable[[int, int], Any]:
         state = WindowMoments(SECOND, means_only=means_only)

@@ -19,7 +19,7 @@ from featurizer.feature import (
 if TYPE_CHECKING:
     from featurizer.operators.book import BookScan
     from featurizer.operators.quote_flow import QuoteFlow
-    from featurizer.operators.windows import WindowSums
+    from featurizer.operators.windows import WindowSum
 
 __all__ = ["DepthImbalance", "DepthWeightedMid", "Imbalance", "Liquidity", "OrderFlowImbalance"]
 
@@ -139,15 +139,14 @@ class OrderFlowImbalance(FeatureDefinition):
         """Return the best prices and their quantities."""
         return (Market("quotes", _QUOTES),)
 
-    def start(self) -> tuple[QuoteFlow, WindowSums]:
+    def start(self) -> tuple[QuoteFlow, WindowSum]:
         """Return the last quote, and the contributions within two windows."""
         from featurizer.operators.quote_flow import QuoteFlow
-        from featurizer.operators.windows import WindowSums
+        from featurizer.operators.windows import WindowSum
 
-        return QuoteFlow(), WindowSums(self.window)
+        return QuoteFlow(), WindowSum(self.window)
 
-    def push(self, state: tuple[QuoteFlow, WindowSums], batch: Batch) -> Output:
+    def push(self, state: tuple[QuoteFlow, WindowSum], batch: Batch) -> Output:
         """Work out each quote's contribution, then sum them over the window."""
         flow = state[0].scan(batch.columns)
-        reads, updates = state[1].scan(flow.reshape(1, -1), batch)
-        return Output(reads[0], updates[0])
+        return state[1].scan(flow, batch)

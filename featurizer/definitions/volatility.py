@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from featurizer.operators.changes import EventLag
     from featurizer.operators.recursions import EventMean
     from featurizer.operators.returns import SquaredReturns
-    from featurizer.operators.windows import WindowSums
+    from featurizer.operators.windows import WindowSum
 
 __all__ = ["ExponentialVolatility", "RealisedVolatility"]
 
@@ -43,16 +43,16 @@ class RealisedVolatility(FeatureOfFeature):
         """Return the squared returns of the feature named, or of the mid price."""
         return (_SquaredReturn(feature=self.feature, instrument=self.instrument),)
 
-    def start(self) -> WindowSums:
+    def start(self) -> WindowSum:
         """Return the squares within two windows."""
-        from featurizer.operators.windows import WindowSums
+        from featurizer.operators.windows import WindowSum
 
-        return WindowSums(self.window)
+        return WindowSum(self.window)
 
-    def push(self, state: WindowSums, batch: Batch) -> Output:
+    def push(self, state: WindowSum, batch: Batch) -> Output:
         """Sum the squares over the window."""
-        reads, updates = state.scan(batch.columns[0].reshape(1, -1), batch)
-        return Output(np.sqrt(reads[0]), np.sqrt(updates[0]))
+        reads, updates = state.scan(batch.columns[0], batch)
+        return Output(np.sqrt(reads), np.sqrt(updates) if batch.materialise else updates)
 
 
 class _SquaredReturn(FeatureOfFeature):

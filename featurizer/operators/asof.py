@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from clock.compiled import kernel
 from featurizer.feature import Batch, Output
-from featurizer.operators.windows import BEYOND, SPARE, passed
+from featurizer.operators.windows import BEYOND, NOTHING, SPARE, passed
 
 __all__ = ["LAGGED", "LOG_RETURN", "Lagged"]
 
@@ -51,7 +51,7 @@ class Lagged:
             batch: When the updates came, and what is read when.
         """
         reads = np.empty(len(batch.read_times))
-        updates = np.empty(len(batch.times) if batch.materialise else 0)
+        updates = np.empty(len(batch.times)) if batch.materialise else NOTHING
         given = (batch.times, values, batch.read_times, batch.read_counts)
         while not _scan(
             *given, self._ints, self._current, self._times, self._values, reads, updates

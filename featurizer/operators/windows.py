@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from clock.compiled import kernel
 from featurizer.feature import Batch, Output
 
-__all__ = ["BEYOND", "NEVER", "SPARE", "WindowExtreme", "WindowSums", "passed"]
+__all__ = ["BEYOND", "NEVER", "NOTHING", "SPARE", "WindowExtreme", "WindowSum", "WindowSums", "passed"]
 
 Array = NDArray[Any]
 
@@ -31,6 +31,9 @@ BEYOND: Final = 2**63 - 1
 SPARE: Final = 4
 """Places behind held instants for `BEYOND`: `passed` looks at so many at once."""
 
+NOTHING: Final = np.empty(0)
+"""Values that nobody asked for."""
+
 _SUM: Final = 0
 _LEAST: Final = 1
 _LARGEST: Final = 2
@@ -40,46 +43,57 @@ _WHAT, _LENGTH, _BUCKET_END, _SLOT, _CURRENT, _PREVIOUS, _HEAD, _FIRST, _UPDATE,
 _FIRST_CAPACITY = 64
 
 
-class _Folded:
-    """State of windows over some columns, and their scan: for each column, two buckets."""
+class _Window:
+    """Two buckets of one column, and what the window over them comes to."""
 
     __slots__ = ("_folded", "_held", "_ints", "_times")
 
-    def __init__(self, what: int, length: int, columns: int) -> None:
-        self._ints = np.zeros((columns, 10), np.int64)
-        self._ints[:, _WHAT], self._ints[:, _LENGTH] = what, length
-        self._ints[:, _BUCKET_END] = self._ints[:, _FIRST] = NEVER
-        self._folded = np.full(columns, 0.0 if what == _SUM else np.nan)
-        self._times = np.full((columns, 2, _FIRST_CAPACITY + SPARE), BEYOND)
-        self._held = np.zeros((columns, 2, _FIRST_CAPACITY + SPARE))
+    def __init__(self, what: int, length: int) -> None:
+        self._ints = np.zeros(10, np.int64)
+        self._ints[_WHAT], self._ints[_LENGTH] = what, length
+        self._ints[_BUCKET_END] = self._ints[_FIRST] = NEVER
+        self._folded = np.full(1, 0.0 if what == _SUM else np.nan)
+        self._times = np.full((2, _FIRST_CAPACITY + SPARE), BEYOND)
+        self._held = np.zeros((2, _FIRST_CAPACITY + SPARE))
 
-    def _scan(self, values: Array, batch: Batch) -> tuple[Array, Array]:
-        columns = len(values)
-        if columns > 1:
-            values = _complete(values)
-        reads = np.empty((columns, len(batch.read_times)))
-        updates = np.empty((columns, len(batch.times) if batch.materialise else 0))
+    def scan(self, values: Array, batch: Batch) -> Output:
+        """Absorb a batch's updates; return the values at its reads, and after updates if asked.
+
+        Args:
+            values: The updates. Shape (n,), read-only.
+            batch: When the updates came, and what is read when.
+        """
+        reads = np.empty(len(batch.read_times))
+        updates = np.empty(len(batch.times)) if batch.materialise else NOTHING
         given = (batch.times, values, batch.read_times, batch.read_counts)
         while not _scan(*given, self._ints, self._folded, self._times, self._held, reads, updates):
-            self._times = np.concatenate([self._times, self._times], axis=2)
-            self._held = np.concatenate([self._held, self._held], axis=2)
-        return reads, updates
+            self._times = np.concatenate([self._times, self._times], axis=1)
+            self._held = np.concatenate([self._held, self._held], axis=1)
+        return Output(reads, updates)
 
 
-class WindowSums(_Folded):
-    """Sums of several columns over (now - length, now].
+class WindowSum(_Window):
+    """The sum over (now - length, now].
 
-    An update with a NaN in any column is left out. A sum is NaN until a first update lies at or
-    before now - length: only then does the whole window lie in what was seen. An empty window
-    sums to zero.
+    An update of NaN is left out. A sum is NaN until a first update lies at or before now - length:
+    only then does the whole window lie in what was seen. An empty window sums to zero.
 
     Memory: the updates of two windows, but for those that add nothing.
     """
 
     __slots__ = ()
 
-    def __init__(self, length_ns: int, columns: int = 1) -> None:
-        super().__init__(_SUM, length_ns, columns)
+    def __init__(self, length_ns: int) -> None:
+        super().__init__(_SUM, length_ns)
+
+
+class WindowSums:
+    """Sums of several columns, as `WindowSum`; an update with a NaN in any of them is left out."""
+
+    __slots__ = ("_sums",)
+
+    def __init__(self, length_ns: int, columns: int) -> None:
+        self._sums = [WindowSum(length_ns) for _ in range(columns)]
 
     def scan(self, values: Array, batch: Batch) -> tuple[Array, Array]:
         """Absorb a batch's updates; return the sums at its reads, and after its updates if asked.
@@ -91,10 +105,16 @@ class WindowSums(_Folded):
         Returns:
             Sums at the reads, shape (columns, m), and after updates, shape (columns, n or 0).
         """
-        return self._scan(values, batch)
+        missing = np.isnan(values).any(axis=0)
+        if missing.any():
+            values = values.copy()
+            values[:, missing] = np.nan
+            values.flags.writeable = False
+        found = [one.scan(column, batch) for one, column in zip(self._sums, values, strict=True)]
+        return np.stack([one.reads for one in found]), np.stack([one.updates for one in found])
 
 
-class WindowExtreme(_Folded):
+class WindowExtreme(_Window):
     """The smallest (or largest) value of (now - length, now].
 
     An update of NaN is left out. NaN until a first update lies at or before now - length, and
@@ -106,32 +126,12 @@ class WindowExtreme(_Folded):
     __slots__ = ()
 
     def __init__(self, length: int, *, largest: bool = False) -> None:
-        super().__init__(_LARGEST if largest else _LEAST, length, 1)
+        super().__init__(_LARGEST if largest else _LEAST, length)
 
     def begin(self, now: int) -> None:
         """Say that all after *now* is seen: a window from there on is warm."""
-        if self._ints[0, _FIRST] == NEVER:
-            self._ints[0, _FIRST] = now
-
-    def scan(self, values: Array, batch: Batch) -> Output:
-        """Absorb a batch's updates; return the extremes at its reads, and after updates if asked.
-
-        Args:
-            values: The updates. Shape (n,), read-only.
-            batch: When the updates came, and what is read when.
-        """
-        reads, updates = self._scan(values.reshape(1, -1), batch)
-        return Output(reads[0], updates[0])
-
-
-def _complete(values: Array) -> Array:
-    """Return columns in which an update with one NaN is NaN throughout."""
-    missing = np.isnan(values).any(axis=0)
-    if missing.any():
-        values = values.copy()
-        values[:, missing] = np.nan
-        values.flags.writeable = False
-    return values
+        if self._ints[_FIRST] == NEVER:
+            self._ints[_FIRST] = now
 
 
 @kernel
@@ -166,31 +166,7 @@ def _scan(
     reads: Array,
     updates: Array,
 ) -> bool:
-    """Scan each column from where its state says; return False when one has no room."""
-    for c in range(len(values)):
-        if not _scan_column(
-            times, values[c], read_times, read_counts, ints[c], folded[c : c + 1], held_times[c],
-            held[c], reads[c], updates[c],
-        ):  # fmt: skip
-            return False
-    for c in range(len(values)):
-        ints[c, _UPDATE] = ints[c, _READ] = 0
-    return True
-
-
-@kernel
-def _scan_column(
-    times: Array,
-    values: Array,
-    read_times: Array,
-    read_counts: Array,
-    ints: Array,
-    folded: Array,
-    held_times: Array,
-    held: Array,
-    reads: Array,
-    updates: Array,
-) -> bool:
+    """Scan from where the state says; return False when the present bucket is full."""
     n, m = len(times), len(read_times)
     materialise = len(updates) > 0
     capacity = held_times.shape[1] - SPARE
@@ -256,7 +232,7 @@ def _scan_column(
         end = (now // length + 1) * length
     ints[_BUCKET_END], ints[_SLOT], ints[_FIRST] = end, slot, first
     ints[_CURRENT], ints[_PREVIOUS], ints[_HEAD] = current, previous, head
-    ints[_UPDATE], ints[_READ] = i, q
+    ints[_UPDATE], ints[_READ] = (i, q) if full else (0, 0)
     folded[0] = prefix
     return not full
 
