@@ -174,9 +174,9 @@ def _python(*arguments: Any, threads: int) -> str:
 def rolling_ours(catalog: Catalog) -> dict[str, tuple[float, float]]:
     """Return the seconds of each operator over all mids, and its last value."""
     from featurizer.market import StreamRequest
-    from featurizer.operators.windows import WindowExtreme, WindowSum
     from featurizer.operators.moments import WindowMoments
-    
+    from featurizer.operators.windows import WindowExtreme, WindowSum
+
     first, last = catalog.range([(INSTRUMENT, "quotes")])
     request = StreamRequest(INSTRUMENT, "quotes", ("bid_price", "ask_price"))
     columns = [

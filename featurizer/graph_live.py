@@ -107,10 +107,12 @@ class LivePath:
         times = frozen(records.receipt_time)
         columns = {name: _column(records, name) for name in self._columns[place]}
         made: list[Batch] = []
-        for plan, push, updates, direct, nodes, sources, outputs, wanted, like in self._steps[place]:
+        for plan, push, updates, direct, nodes, sources, outputs, wanted, like in self._steps[
+            place
+        ]:
             reads = reading if outputs else 0
             if like >= 0:
-                values = ()
+                values: tuple[Array, ...] = ()
             elif direct is not None:
                 values = tuple([columns[name] for name in direct])
             elif nodes is not None:
@@ -121,7 +123,9 @@ class LivePath:
                 batch = made[like]
             elif updates:
                 if reads:
-                    batch = _batch((times, values, row_at, _READS[included], _PICKS[included], wanted))
+                    batch = _batch(
+                        (times, values, row_at, _READS[included], _PICKS[included], wanted)
+                    )
                 else:
                     batch = _batch((times, values, EMPTY, EMPTY, _LAST, wanted))
             elif reads:

@@ -41,6 +41,10 @@ class FeatureRows(NamedTuple):
     values: Array
 
 
+_FIRST = np.zeros(1, np.int64)
+_FIRST.flags.writeable = False
+
+
 class RowMaker:
     """Makes rows of what was read, with what the stamps of the next rows depend on.
 
@@ -208,7 +212,7 @@ class _Ties:
             instant = int(emitted_at[0])
             self._count = self._count + 1 if instant == self._emitted_at else 1
             self._emitted_at = instant
-            return np.array((self._count - 1,))
+            return _FIRST if self._count == 1 else np.array((self._count - 1,))
         fresh = np.empty(len(emitted_at), np.bool_)
         fresh[0] = emitted_at[0] != self._emitted_at
         np.not_equal(emitted_at[1:], emitted_at[:-1], out=fresh[1:])

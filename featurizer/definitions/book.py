@@ -30,6 +30,7 @@ _QUOTES = ("bid_price", "bid_quantity", "ask_price", "ask_quantity")
 class Imbalance(Pointwise):
     """(bid - ask) / (bid + ask) of the quantities at the best prices, from -1 to 1."""
 
+    takes_numbers: ClassVar[bool] = True
     formula: ClassVar[str] = "(bid quantity - ask quantity) / (bid quantity + ask quantity)"
     unit: ClassVar[str] = "1, from -1 to 1"
     warm_up: ClassVar[str] = "the first quote"

@@ -68,6 +68,9 @@ class _SquaredReturn(FeatureOfFeature):
         if not len(batch.times):
             return Output(newest.repeated(len(batch.read_times)), batch.columns[0])
         updates = squares.scan(batch.columns[0])
+        if not len(batch.read_times):  # as a part of others it is never read
+            newest.value = updates[-1]
+            return Output(batch.columns[0][:0], updates)
         return Output(newest.read(updates[batch.picks], batch), updates)
 
 

@@ -23,7 +23,9 @@ __all__ = ["Moments", "WindowMoments"]
 Array = NDArray[Any]
 
 # places in the integer state
-_LENGTH, _BUCKET_END, _SLOT, _CURRENT, _PREVIOUS, _HEAD, _FIRST, _UPDATE, _READ, _UNFOLDED = range(10)
+_LENGTH, _BUCKET_END, _SLOT, _CURRENT, _PREVIOUS, _HEAD, _FIRST, _UPDATE, _READ, _UNFOLDED = range(
+    10
+)
 # what is kept of each update, then of the suffix that it begins; for one column the first two
 _MEAN_X, _XX, _MEAN_Y, _YY, _XY = range(5)
 _FIRST_CAPACITY = 64

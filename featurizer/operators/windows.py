@@ -20,7 +20,16 @@ from numpy.typing import NDArray
 from clock.compiled import kernel
 from featurizer.feature import Batch, Output
 
-__all__ = ["BEYOND", "NEVER", "NOTHING", "SPARE", "WindowExtreme", "WindowSum", "WindowSums", "passed"]
+__all__ = [
+    "BEYOND",
+    "NEVER",
+    "NOTHING",
+    "SPARE",
+    "WindowExtreme",
+    "WindowSum",
+    "WindowSums",
+    "passed",
+]
 
 Array = NDArray[Any]
 

@@ -15,10 +15,9 @@ from hypothesis import strategies as st
 
 from featurizer.feature import Batch
 from featurizer.operators.counts import Places
-from featurizer.operators.windows import WindowExtreme
 from featurizer.operators.moments import WindowMoments
 from featurizer.operators.ranks import COUNT, FIRST, LAST, WindowRank
-from featurizer.operators.windows import WindowSum
+from featurizer.operators.windows import WindowExtreme, WindowSum
 from tests.featurizer.test_operators import batch, fixed
 
 NAN = math.nan
