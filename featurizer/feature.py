@@ -14,6 +14,7 @@ Inputs are ordered, windowed and joined by `receipt_time`: what was visible to u
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, NamedTuple, TypeAlias
 
@@ -145,6 +146,24 @@ class FeatureDefinition(BaseModel):
     @abstractmethod
     def push(self, state: Any, batch: Batch) -> Output:
         """Absorb a batch into the state; return the values at its reads (and updates)."""
+
+    def shares(self) -> object:
+        """Return what features of the same inputs have in common that one state may serve.
+
+        None, as most features have a state of their own. Where it is equal, they are worked out
+        together: `start_together` and `push_together` then stand for `start` and `push`.
+        """
+        return None
+
+    @classmethod
+    def start_together(cls, features: Sequence[Any]) -> Any:
+        """Return a state that serves all of some features, which share the same."""
+        raise NotImplementedError
+
+    @classmethod
+    def push_together(cls, state: Any, batch: Batch) -> Sequence[Output]:
+        """Absorb a batch; return what `push` would of each feature, in their order."""
+        raise NotImplementedError
 
 
 Input: TypeAlias = Market | str | FeatureDefinition

@@ -197,7 +197,7 @@ def _step(plan: Plan, plans: Sequence[Plan], place: int) -> _Step | None:
     nodes = tuple(source.node for source in sources if source.node is not None)
     return _Step(
         plan,
-        plan.node.definition.push,
+        plan.work,
         updates,
         tuple(source.column for source in sources) if plain and not nodes else None,
         nodes if plain and len(nodes) == len(sources) else None,

@@ -90,6 +90,10 @@ class RowMaker:
         """
         return self._rows(due.instants, self._newest_events(chunk, due.counts), values, blocks)
 
+    def absorb(self, chunk: Chunk) -> None:
+        """Take a push that no row is made of."""
+        self._newest_events(chunk, [EMPTY] * len(chunk.records))
+
     def make_one(
         self,
         place: int,

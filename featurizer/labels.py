@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from featurizer.config import FeaturizerConfig, LabelKind
 from featurizer.emission import Emission, frozen
+from featurizer.errors import CatalogError
 from featurizer.graph import MISSING, FeatureGraph, FeatureRows
 from featurizer.market import Kind, Records, StreamKey, Window
 from featurizer.prefetch import prefetched
@@ -77,6 +78,7 @@ def labelled_rows(
     *,
     progress: Callable[[int], None] | None = None,
     rows_until: int | None = None,
+    begun: Labelling | None = None,
 ) -> Iterator[LabelledRows]:
     """Yield the rows of [start, until) once their labels are known, window by window.
 
@@ -90,15 +92,20 @@ def labelled_rows(
         until: First instant after it: a label whose lookahead ends there or later is missing.
         progress: Told after each window how far in time the work has come.
         rows_until: Yield no row from this instant on, and stop when all before it are labelled.
+        begun: What has absorbed all before *start*, where the features began earlier.
 
     Raises:
         FeatureError: If the features cannot be made from these instruments.
         CatalogError: If the catalog has not what they read.
     """
-    graph = FeatureGraph(config, instruments, start=start, kinds=catalog.kinds, columnar=True)
-    joiner = _Joiner(config, instruments, start, catalog.kinds, graph.names)
+    graph, joiner = begun or Labelling.start(config, instruments, start, catalog.kinds)
     last = until if rows_until is None else rows_until
-    windows = catalog.windows(graph.requests, start, until, rows=WINDOW_ROWS)
+    try:
+        windows = catalog.windows(graph.requests, start, until, rows=WINDOW_ROWS)
+    except CatalogError:
+        if begun is None:
+            raise
+        windows = iter([Window(start, until, {}, {})])  # no record is left, but rows may be
     # files are read, features worked out, and labels joined in a thread each
     for rows, window in prefetched(_worked_out(graph, windows)):
         if len(rows.emitted_at) and rows.emitted_at[-1] >= last:
@@ -117,6 +124,36 @@ def _worked_out(
 ) -> Iterator[tuple[FeatureRows, Window]]:
     for window in prefetched(windows):
         yield graph.push(window.ours, window.until), window
+
+
+class Labelling(NamedTuple):
+    """A graph and what joins labels to its rows, somewhere on the way; it pickles.
+
+    Attributes:
+        graph: Of the rows.
+        joiner: Of the labels.
+    """
+
+    graph: FeatureGraph
+    joiner: _Joiner
+
+    @classmethod
+    def start(
+        cls,
+        config: FeaturizerConfig,
+        instruments: Sequence[str],
+        start: int,
+        kinds: Mapping[str, Kind],
+    ) -> Labelling:
+        """Return both at the start of a run."""
+        graph = FeatureGraph(config, instruments, start=start, kinds=kinds, columnar=True)
+        return cls(graph, _Joiner(config, instruments, start, kinds, graph.names))
+
+    def absorb(self, records: Mapping[StreamKey, Records], until: int) -> None:
+        """Take the records up to *until*, and work out neither row nor label."""
+        self.graph.absorb(records, until)
+        for _, labeller in self.joiner.labellers:
+            labeller.graph.absorb(records, until)
 
 
 class _Joiner:

@@ -20,6 +20,7 @@ def counted(stream: Array, instants: Array, inclusive: bool) -> Array:
     Args:
         stream: When each record came, never decreasing. Read-only.
         instants: Never decreasing. Shape (n,), read-only.
+        inclusive: Whether a record at an instant comes by it.
 
     Example:
         >>> stream, instants = readonly(np.array([1, 3, 3])), readonly(np.array([3, 4]))
