@@ -19,10 +19,10 @@ from backtester.strategy import Strategy
 from backtester.timeline import Timeline
 from backtester.venue.venue import Venue
 from clock.errors import InputError, SimulationError, TimeWentBackwardsError
+from clock.nearest import nearest
 from clock.rank import Rank
 from clock.simulated import SimulatedClock
 from clock.units import format_instant
-from featurizer.nearest import nearest
 from inference.rows import MISSING
 
 if TYPE_CHECKING:

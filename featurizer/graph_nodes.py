@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from clock.nearest import nearest
 from featurizer.errors import FeatureError
 from featurizer.feature import FeatureDefinition, Market
 from featurizer.market import Kind, StreamKey
-from featurizer.nearest import nearest
 
 __all__ = ["Column", "Node", "build_nodes", "graph_streams", "names_read"]
 

@@ -20,13 +20,13 @@ import numpy as np
 
 from clock.base import Clock, Handle
 from clock.errors import TimeWentBackwardsError
+from clock.nearest import nearest
 from clock.units import format_instant
 from featurizer.config import FeaturizerConfig
 from featurizer.emission import Emission
 from featurizer.errors import FeatureError
 from featurizer.graph import FeatureGraph, FeatureRows
 from featurizer.market import KINDS, STAMPS, Kind, Records, StreamKey, Window
-from featurizer.nearest import nearest
 
 __all__ = ["Event", "OnlineFeaturizer", "events_of"]
 

@@ -12,9 +12,9 @@ from typing import Any
 from pydantic import ValidationError
 
 import featurizer.definitions
+from clock.nearest import nearest
 from featurizer.errors import FeatureError, UnknownFeatureError
 from featurizer.feature import FeatureDefinition
-from featurizer.nearest import nearest
 
 __all__ = ["all_definitions", "build_definition", "find_definition"]
 
