@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
+from numpy.typing import NDArray
 from pydantic import Field
 
 from featurizer.definitions.price import FeatureOfFeature
-from featurizer.definitions.sampled import Sampled, bars_of
+from featurizer.definitions.sampled import Sampled
 from featurizer.feature import Batch, Held, Input, Output, PositiveDuration
 
 if TYPE_CHECKING:
-    from featurizer.operators.bars import LastBar, TimeBars
+    from featurizer.operators.bars import BarSeries
     from featurizer.operators.changes import EventLag
     from featurizer.operators.recursions import EventMean
     from featurizer.operators.returns import SquaredReturns
@@ -95,22 +96,19 @@ class ExponentialVolatility(Sampled):
         """By then the first return weighs less than 1e-17."""
         return int(40.0 / (1.0 - self.decay)) * self.every
 
-    def start(self) -> tuple[TimeBars, EventLag, EventMean, LastBar]:
-        """Return the bar in the making, the last price, and the mean square."""
-        from featurizer.operators.bars import LastBar, TimeBars
+    def memory(self) -> tuple[EventLag, EventMean]:
+        """Return the last price, and the mean square."""
         from featurizer.operators.changes import EventLag
         from featurizer.operators.recursions import EventMean
 
-        lag = EventLag(1, "log_return")
-        return TimeBars(self.every), lag, EventMean(1.0 - self.decay), LastBar()
+        return EventLag(1, "log_return"), EventMean(1.0 - self.decay)
 
-    def push(self, state: tuple[TimeBars, EventLag, EventMean, LastBar], batch: Batch) -> Output:
-        """Sample, take returns, smooth their squares."""
+    def of_bars(self, memory: tuple[EventLag, EventMean], series: BarSeries) -> NDArray[Any]:
+        """Take returns, and smooth their squares."""
         from featurizer.operators.bars import CLOSE
 
-        bars, lag, mean, last = state
-        series = bars_of(bars, batch.columns[0], batch)
+        lag, mean = memory
         returns = lag.scan(series.table[CLOSE])
         squares = returns * returns
         squares.flags.writeable = False
-        return last.output(np.sqrt(mean.scan(squares)), series)
+        return np.sqrt(mean.scan(squares))

@@ -36,11 +36,10 @@ def test_what_raises_there_raises_here_after_the_items_before_it() -> None:
         yield 1
         raise ValueError("no more")
 
-    got = []
+    items = prefetched(failing())
+    assert next(items) == 1
     with pytest.raises(ValueError, match="no more"):
-        for item in prefetched(failing()):
-            got.append(item)
-    assert got == [1]
+        next(items)
 
 
 def test_stopping_early_closes_the_iterator_and_ends_the_thread() -> None:
