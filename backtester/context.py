@@ -28,18 +28,20 @@ class InferenceView:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
 
-    def latest(self, loop: str | None = None) -> Prediction | None:
+    def latest(self, loop: str | None = None, instrument: str | None = None) -> Prediction | None:
         """Return the newest answer that is visible now, None before the first.
 
         Newest by the row behind it: an answer for an older row that arrives late changes nothing.
 
         Args:
             loop: Name of the loop; may be left out when there is one.
+            instrument: Whose: with rows `per_instrument`, the newest answer about that one; by
+                default the newest of all.
 
         Raises:
             LookupError: If there is no such loop, or several and none was named.
         """
-        return self._engine.latest_prediction(loop)
+        return self._engine.latest_prediction(loop, instrument)
 
     def submit(
         self, values: tuple[float, ...], loop: str | None = None, instrument: str | None = None
@@ -89,6 +91,16 @@ class Context:
         """The newest feature row visible now, None before the first."""
         row: FeatureRow | None = self._engine.latest_row()
         return row
+
+    def features_of(self, instrument: str) -> FeatureRow | None:
+        """Return the newest feature row of one instrument visible now, None before the first.
+
+        Rows are an instrument's own with `per_instrument`; otherwise all are the label feature's.
+
+        Args:
+            instrument: Id.
+        """
+        return self._engine.latest_row(instrument)
 
     @property
     def random(self) -> np.random.Generator:

@@ -25,10 +25,10 @@ from backtester.timeline import Timeline
 from backtester.trader import Trader
 from backtester.venue.venue import Venue
 from clock.errors import InputError, SimulationError, TimeWentBackwardsError
+from clock.nearest import nearest
 from clock.rank import Rank
 from clock.simulated import SimulatedClock
 from clock.units import format_instant
-from featurizer.nearest import nearest
 from inference.rows import MISSING
 
 if TYPE_CHECKING:
@@ -243,17 +243,22 @@ class Engine:
             )
         return source.latest(self.place())
 
-    def latest_row(self) -> FeatureRow | None:
-        """Return the newest feature row that is visible now."""
+    def latest_row(self, instrument: str | None = None) -> FeatureRow | None:
+        """Return the newest feature row that is visible now, of an instrument or of all."""
         if self.rows is None:
             return None
-        row: FeatureRow | None = self.rows.latest(self.place())
-        return row
+        return self._latest(self.rows, instrument)
 
-    def latest_prediction(self, loop: str | None) -> Prediction | None:
-        """Return the newest answer of a loop that is visible now."""
-        answer: Prediction | None = self.predictions[self._loop(loop)].latest(self.place())
-        return answer
+    def latest_prediction(
+        self, loop: str | None, instrument: str | None = None
+    ) -> Prediction | None:
+        """Return the newest answer of a loop that is visible now, of an instrument or of all."""
+        return self._latest(self.predictions[self._loop(loop)], instrument)
+
+    def _latest(self, source: Any, instrument: str | None) -> Any:
+        if instrument is None:
+            return source.latest(self.place())
+        return source.latest_of(self.place(), self.instrument_name(instrument))
 
     def submit_request(
         self, values: tuple[float, ...], loop: str | None, instrument: str | None

@@ -19,9 +19,9 @@ from backtester.errors import ScenarioError
 from backtester.scenario import Scenario
 from backtester.scenario_faults import checked_value, refused
 from backtester.strategy import Strategy
+from clock.nearest import nearest
 from clock.units import format_instant
 from featurizer.market import Instrument
-from featurizer.nearest import nearest
 
 if TYPE_CHECKING:
     from featurizer.catalog import Catalog

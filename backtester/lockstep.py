@@ -176,7 +176,7 @@ class LockstepPlanes:
             tuple(row.values[0].tolist()),
             self._names,
         )
-        self.row_source.newest = item
+        self.row_source.deliver(item)
         for index in range(len(self._planes.loops)):
             self._advance(index, as_rows(row), now, int(Rank.FEATURE_ROW) + 1)
         if self._on_features is not None:
@@ -240,7 +240,7 @@ class LockstepPlanes:
             )
 
     def _show(self, index: int, rank: int, answer: Prediction) -> None:
-        self.answer_sources[index].newest = answer
+        self.answer_sources[index].deliver(answer)
         if self._on_prediction is not None:
             self._engine._act(
                 rank, "on_prediction", self._on_prediction, self._engine.context, answer

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from featurizer.graph_nodes import names_read
 from featurizer.market import Records, StreamKey
 
 if TYPE_CHECKING:
@@ -33,8 +34,7 @@ def label_features(config: FeaturizerConfig) -> FeaturizerConfig:
         name = open_names.pop()
         if name not in needed:
             needed.add(name)
-            inputs = definitions[name].inputs()
-            open_names += [source for source in inputs if isinstance(source, str)]
+            open_names += names_read(definitions[name])
     kept = tuple(feature for feature in config.feature_configs if feature.name in needed)
     return config.model_copy(update={"feature_configs": kept, "features_to_store": None, "rows": 1})
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Sequence
 from typing import Any, Final, TypeVar
 
@@ -11,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, PydanticUserError, TypeAdapter, Vali
 from backtester.errors import ScenarioError
 from backtester.scenario_file import ScenarioFile
 from backtester.schema_walk import model_at
+from clock.nearest import did_you_mean
 
 __all__ = ["checked_model", "checked_value", "described", "refused"]
 
@@ -125,8 +125,7 @@ def _unknown_key(
     key = str(loc[-1])
     owner = model_at(root, tuple(loc[:-1]))
     known = sorted(field.alias or name for name, field in owner.model_fields.items())
-    close = difflib.get_close_matches(key, known, n=1)
-    hint = f" Did you mean `{close[0]}`?" if close else ""
+    hint = did_you_mean(key, known, "`")
     around = ".".join(str(part) for part in location[:-1]) or "the scenario"
     return (
         f"{file.where(location)}: {around} has no key `{key}`.{hint} "

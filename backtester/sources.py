@@ -171,7 +171,46 @@ class QuoteSource(MarketSource):
         return BookView(self.stream[0], (Level(bid, bids),), (Level(ask, asks),))
 
 
-class RowSource(ItemSource):
+class OwnedSource(ItemSource):
+    """Items that are each of one instrument, and the newest of each from earlier windows.
+
+    Args:
+        rank: Rank at which the items become visible.
+        key: Place among the sources of that rank.
+        instruments: Ids that the items' instrument index stands for.
+    """
+
+    def __init__(self, rank: Rank, key: tuple[int, int], instruments: Sequence[str]) -> None:
+        super().__init__(rank, key)
+        self._instruments = instruments
+        self._before_of: dict[str, Any] = {}
+
+    def owners(self) -> np.ndarray:
+        """Return the instrument index of each item of this window. Shape (n,)."""
+        raise NotImplementedError
+
+    def latest_of(self, place: Place, instrument: str) -> Any:
+        """Return an instrument's newest item visible at a place, None if there was none yet."""
+        return self._newest_of(instrument, self.seen(place))
+
+    def close_window(self) -> None:
+        """Keep the newest item, of each instrument too, and forget the others."""
+        if len(self.times) and len(self._instruments) > 1:
+            for name in self._instruments:
+                self._before_of[name] = self._newest_of(name, len(self.times))
+        super().close_window()
+
+    def _newest_of(self, instrument: str, count: int) -> Any:
+        if count and len(self._instruments) > 1:
+            own = self.owners()[:count] == self._instruments.index(instrument)
+            found = np.flatnonzero(own)
+            return self.item(int(found[-1])) if len(found) else self._before_of.get(instrument)
+        if len(self._instruments) > 1:
+            return self._before_of.get(instrument)
+        return self.item(count - 1) if count else self._before
+
+
+class RowSource(OwnedSource):
     """Feature rows by the instant they become visible.
 
     Args:
@@ -180,10 +219,14 @@ class RowSource(ItemSource):
     """
 
     def __init__(self, names: tuple[str, ...], instruments: Sequence[str]) -> None:
-        super().__init__(Rank.FEATURE_ROW)
+        super().__init__(Rank.FEATURE_ROW, (0, 0), instruments)
         self.names = names
-        self._instruments = instruments
         self._rows: Any = None
+
+    def owners(self) -> np.ndarray:
+        """Return the instrument index of each row."""
+        owners: np.ndarray = self._rows.instrument
+        return owners
 
     def open_window(self, rows: Any, first_number: int) -> None:
         """Hold the rows that become visible in the next window."""
@@ -208,7 +251,7 @@ class RowSource(ItemSource):
         return [self.item(index) for index in range(len(self.times))[part]]
 
 
-class PredictionSource(ItemSource):
+class PredictionSource(OwnedSource):
     """Answers of one inference loop that were news when they arrived.
 
     Args:
@@ -217,11 +260,15 @@ class PredictionSource(ItemSource):
     """
 
     def __init__(self, loop: tuple[str, int], instruments: Sequence[str]) -> None:
-        super().__init__(Rank.PREDICTION, (loop[1], 0))
+        super().__init__(Rank.PREDICTION, (loop[1], 0), instruments)
         self.loop = loop[0]
-        self._instruments = instruments
         self._columns: Any = None
         self.ranks = _NO_TIMES
+
+    def owners(self) -> np.ndarray:
+        """Return the instrument index of each answer."""
+        owners: np.ndarray = self._columns[1]
+        return owners
 
     def open_window(self, outcomes: Any, news: np.ndarray) -> None:
         """Hold the answers of the next window.
@@ -282,10 +329,19 @@ class LiveSource(ItemSource):
     def __init__(self, rank: Rank) -> None:
         super().__init__(rank)
         self.newest: Any = None
+        self._newest_of: dict[str, Any] = {}
+
+    def deliver(self, item: Any) -> None:
+        """Take the item that is delivered now."""
+        self.newest = self._newest_of[item.instrument] = item
 
     def latest(self, place: Place) -> Any:
         """Return the newest item delivered, None if there was none yet."""
         return self.newest
+
+    def latest_of(self, place: Place, instrument: str) -> Any:
+        """Return the newest item of an instrument delivered, None if there was none yet."""
+        return self._newest_of.get(instrument)
 
     def close_window(self) -> None:
         """Keep the newest item."""

@@ -6,8 +6,8 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from backtester.errors import ScenarioError
+from clock.nearest import nearest
 from featurizer.market import STAMPS, StreamKey, StreamRequest
-from featurizer.nearest import nearest
 
 if TYPE_CHECKING:
     from featurizer.catalog import Catalog

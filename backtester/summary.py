@@ -73,28 +73,40 @@ def _coefficient(run: Run, predictions: pl.DataFrame) -> dict[str, Any]:
     config = run.scenario.featurizer
     if run.outlook is None or config is None or config.label_lookahead is None:
         return nothing
+    lookahead_ns = config.label_lookahead
     from featurizer.dataset import label_change
 
     first = run.planes.loops[0].name
     done = predictions.filter((pl.col("loop") == first) & (pl.col("outcome") == "completed"))
     done = done.filter(~pl.col("own"))  # what a strategy asked on its own is no forecast
     done = done.sort("visible_at", "number")
-    realised = label_change(
-        config.label, done["label_before"].to_numpy(), done["label_after"].to_numpy()
-    )
-    times = done["visible_at"].to_physical().to_numpy()
-    value, interval = information_coefficient(
-        done["value"].to_numpy(),
-        np.asarray(realised),
-        times,
-        config.label_lookahead,
-        resamples=run.scenario.report.bootstrap,
-        seed=run.scenario.seed,
-    )
-    return {
-        "information_coefficient": rounded(value),
-        "information_coefficient_ci": [rounded(x) for x in interval] if interval else None,
-    }
+
+    def of(some: pl.DataFrame) -> dict[str, Any]:
+        value, interval = information_coefficient(
+            some["value"].to_numpy(),
+            np.asarray(
+                label_change(
+                    config.label, some["label_before"].to_numpy(), some["label_after"].to_numpy()
+                )
+            ),
+            some["visible_at"].to_physical().to_numpy(),
+            lookahead_ns,
+            resamples=run.scenario.report.bootstrap,
+            seed=run.scenario.seed,
+        )
+        return {
+            "information_coefficient": rounded(value),
+            "information_coefficient_ci": [rounded(x) for x in interval] if interval else None,
+        }
+
+    found = of(done)
+    if config.per_instrument:
+        # prices of one scale would drown the others' in the coefficient of all together
+        found["information_coefficient_by_instrument"] = {
+            name: of(done.filter(pl.col("instrument") == name))
+            for name in run.scenario.data.instruments
+        }
+    return found
 
 
 def _at_the_end(run: Run) -> dict[str, Any]:

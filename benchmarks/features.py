@@ -31,6 +31,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from featurizer.catalog import Catalog
 from featurizer.config import FeaturizerConfig
 from featurizer.feature import Batch
+from featurizer.labels import WINDOW_ROWS
 from featurizer.market import Instrument
 
 ROOT = Path(__file__).parents[1]
@@ -173,9 +174,8 @@ def _python(*arguments: Any, threads: int) -> str:
 def rolling_ours(catalog: Catalog) -> dict[str, tuple[float, float]]:
     """Return the seconds of each operator over all mids, and its last value."""
     from featurizer.market import StreamRequest
-    from featurizer.operators.extremes import WindowExtreme
     from featurizer.operators.moments import WindowMoments
-    from featurizer.operators.windows import WindowSums
+    from featurizer.operators.windows import WindowExtreme, WindowSum
 
     first, last = catalog.range([(INSTRUMENT, "quotes")])
     request = StreamRequest(INSTRUMENT, "quotes", ("bid_price", "ask_price"))
@@ -196,11 +196,11 @@ def rolling_ours(catalog: Catalog) -> dict[str, tuple[float, float]]:
         return Batch(now, (values,), nothing, nothing, nothing, True)
 
     def sums() -> Callable[[int, int], Any]:
-        state = WindowSums(SECOND)
-        return lambda i, j: state.scan(mids[i:j].reshape(1, -1), batch(i, j))[1][0]
+        state = WindowSum(SECOND)
+        return lambda i, j: state.scan(mids[i:j], batch(i, j)).updates
 
-    def moments(read: Callable[[Any], Any]) -> Callable[[int, int], Any]:
-        state = WindowMoments(SECOND)
+    def moments(read: Callable[[Any], Any], means_only: bool = False) -> Callable[[int, int], Any]:
+        state = WindowMoments(SECOND, means_only=means_only)
         return lambda i, j: read(state.scan(mids[i:j].reshape(1, -1), batch(i, j))[1])
 
     def extreme(largest: bool) -> Callable[[int, int], Any]:
@@ -209,19 +209,19 @@ def rolling_ours(catalog: Catalog) -> dict[str, tuple[float, float]]:
 
     makers = {
         "sum": sums,
-        "mean": lambda: moments(lambda m: m.mean_x),
+        "mean": lambda: moments(lambda m: m.mean_x, means_only=True),
         "std": lambda: moments(lambda m: m.std(1)),
         "min": lambda: extreme(False),
         "max": lambda: extreme(True),
     }
     found = {}
-    size = 1 << 16  # as the graph would push them: in chunks that fit the cache
+    size = WINDOW_ROWS  # as the graph pushes them: in chunks that fit the cache
     for name, maker in makers.items():
         maker()(0, 1000)  # compiles
         begin = perf_counter()
-        scan = maker()
-        parts = [scan(i, min(i + size, len(times))) for i in range(0, len(times), size)]
-        values = np.concatenate(parts)
+        scan, values = maker(), np.empty(len(times))
+        for i in range(0, len(times), size):
+            values[i : i + size] = scan(i, min(i + size, len(times)))
         found[name] = (perf_counter() - begin, float(values[-1]))
     return found
 

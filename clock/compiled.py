@@ -85,9 +85,12 @@ def kernel(function: _F) -> _F:
 
     Division by zero gives inf or NaN, as in NumPy. No fastmath: a sum taken in two chunks must
     have the bits of the sum taken in one. Call a kernel with one set of types only (arrays 1-D,
-    C-contiguous, `int64` or `float64`; inputs read-only): each further set compiles again.
+    C-contiguous, `int64` or `float64`; inputs read-only): each further set compiles again. It runs
+    without the interpreter's lock, so that another thread can read or write meanwhile.
     """
-    return numba.njit(cache=True, error_model="numpy", fastmath=False, boundscheck=False)(function)
+    return numba.njit(
+        cache=True, error_model="numpy", fastmath=False, boundscheck=False, nogil=True
+    )(function)
 
 
 def inlined_kernel(function: _F) -> _F:

@@ -7,12 +7,12 @@ says what it is; `clock.sampler.Sampler` draws from it.
 from __future__ import annotations
 
 import math
-from difflib import get_close_matches
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from clock.errors import LatencyError, UnitError
+from clock.nearest import did_you_mean
 from clock.units import Duration, format_duration, parse_duration
 
 LONGEST_NS = 2**61
@@ -168,8 +168,7 @@ def _read(value: Any) -> Any:
     kind = value.get("kind")
     if isinstance(kind, str) and kind in _KINDS:
         return value
-    near = get_close_matches(str(kind), _KINDS, n=1)
-    hint = f" Did you mean '{near[0]}'?" if near else ""
+    hint = did_you_mean(str(kind), _KINDS)
     known = ", ".join(_KINDS)
     raise LatencyError(f"`kind` of a latency must be one of {known}: got {kind!r}.{hint}")
 

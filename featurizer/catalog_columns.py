@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from difflib import get_close_matches
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from clock.nearest import did_you_mean
 from featurizer.errors import MarketDataError
 from featurizer.ingest.refusal import Origin
 from featurizer.market import Array, ColumnType, Kind
@@ -65,8 +65,7 @@ def _check_names(found: Any, kind: Kind, origin: Origin) -> None:
             )
     for name in names:
         if name not in kind.all_columns:
-            near = get_close_matches(name, kind.all_columns, 1)
-            hint = f" Did you mean `{near[0]}`?" if near else ""
+            hint = did_you_mean(name, kind.all_columns, "`")
             raise MarketDataError(
                 f"{origin.file}: {kind.name} have no column `{name}`.{hint} Known columns: "
                 f"{', '.join(kind.all_columns)}."

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from difflib import get_close_matches
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ from typing import Any
 import yaml
 from pydantic import ValidationError
 
+from clock.nearest import did_you_mean
 from clock.units import format_instant
 from featurizer.catalog_commit import write_atomically
 from featurizer.errors import CatalogError
@@ -136,6 +136,5 @@ def _instrument(entry: Any, number: int, path: Path) -> Instrument:
 def unknown_name(where: str, word: str, name: str, known: Iterable[str]) -> str:
     """Return the message for a name that is not known, with the nearest one."""
     names = list(known)
-    near = get_close_matches(name, names, 1)
-    hint = f" Did you mean '{near[0]}'?" if near else ""
+    hint = did_you_mean(name, names)
     return f"{where}: no {word} '{name}'.{hint} Known: {', '.join(names)}."

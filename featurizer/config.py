@@ -15,13 +15,13 @@ from pydantic import (
     model_validator,
 )
 
+from clock.nearest import nearest
 from clock.units import Duration, Instant
 from featurizer.config_seed import flat_params, from_seed
 from featurizer.definitions.lookup import build_definition, find_definition
 from featurizer.emission import Emission
 from featurizer.errors import FeatureError, UnknownFeatureError
 from featurizer.feature import FeatureDefinition, PositiveDuration
-from featurizer.nearest import nearest
 
 __all__ = [
     "FeatureConfig",

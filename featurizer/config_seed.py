@@ -13,8 +13,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
+from clock.nearest import nearest
 from featurizer.errors import FeatureError, UnknownFeatureError
-from featurizer.nearest import nearest
 
 __all__ = ["flat_params", "from_seed", "name_of"]
 

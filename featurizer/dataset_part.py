@@ -22,6 +22,7 @@ Array: TypeAlias = NDArray[Any]
 META: Final = b"lightcone.features"
 """Key of the names of the features among a file's metadata."""
 ROW_GROUP: Final = 65_536
+_DICTIONARY_BYTES: Final = 8192
 
 
 class Layout(NamedTuple):
@@ -41,27 +42,34 @@ class Layout(NamedTuple):
         """Return the Arrow schema."""
         import pyarrow as pa
 
-        stamp = pa.timestamp("ns", "UTC")
-        fields = [(name, stamp) for name in ("emitted_at", "visible_at", "event_time")]
-        fields += [("instrument", pa.string())]
-        fields += [(name, pa.float64()) for name in self.kept]
-        fields += [("label", pa.float64()), ("label_visible_at", stamp)]
-        return pa.schema(fields, metadata={META: json.dumps(self.kept).encode()})
+        stamp, number = pa.timestamp("ns", "UTC"), pa.float64()
+        # a column that says that nothing is missing is written, and read, without a mask
+        fields = [pa.field(name, stamp, nullable=False) for name in ("emitted_at", "visible_at")]
+        fields += [pa.field("event_time", stamp)]
+        fields += [pa.field("instrument", pa.dictionary(pa.int32(), pa.string()), nullable=False)]
+        fields += [pa.field(name, number, nullable=False) for name in self.kept]
+        fields += [pa.field("label", number), pa.field("label_visible_at", stamp)]
+        return pa.schema(fields)
 
-    def table(self, part: LabelledRows) -> Any:
-        """Return labelled rows as an Arrow table: a missing instant or label is null."""
+    def table(self, parts: Sequence[LabelledRows]) -> Any:
+        """Return labelled rows as one Arrow table: a missing instant or label is null."""
         import pyarrow as pa
 
-        rows = part.rows
-        named = pa.array(self.instruments, pa.string())
-        index = pa.array(rows.instrument.astype(np.int32))
-        columns = [_stamps(rows.emitted_at), _stamps(rows.visible_at), _stamps(rows.event_time)]
-        columns.append(pa.DictionaryArray.from_arrays(index, named).cast(pa.string()))
-        for name in self.kept:
-            values = rows.values[:, self.names.index(name)]
-            columns.append(pa.array(np.ascontiguousarray(values)))
-        columns.append(pa.array(part.label, mask=np.isnan(part.label)))
-        columns.append(_stamps(part.label_visible_at))
+        rows = [part.rows for part in parts]
+        index = _joined([own.instrument for own in rows]).astype(np.int32)
+        named = pa.DictionaryArray.from_arrays(pa.array(index), pa.array(self.instruments))
+        places = [self.names.index(name) for name in self.kept]
+        label = _joined([part.label for part in parts])
+        missing = np.isnan(label)
+        columns = [
+            _stamps([own.emitted_at for own in rows]),
+            _stamps([own.visible_at for own in rows]),
+            _stamps([own.event_time for own in rows]),
+            named,
+            *[pa.array(_joined([own.values[:, place] for own in rows])) for place in places],
+            pa.array(label, mask=missing if missing.any() else None),
+            _stamps([part.label_visible_at for part in parts]),
+        ]
         return pa.Table.from_arrays(columns, schema=self.schema())
 
 
@@ -84,13 +92,19 @@ class PartWriter:
 
         schema = layout.schema()
         stamps = [name for name in schema.names if schema.field(name).type == schema.field(0).type]
+        # measured on 5 M rows of ten features: half the work of the same with LZ4, which would
+        # make the file a fifth smaller. A column with many values soon gives up its dictionary
         self._writer = pq.ParquetWriter(
             path,
             schema,
-            compression="lz4",
-            use_dictionary=["instrument"],
+            compression="none",
+            use_dictionary=[name for name in schema.names if name not in stamps],
+            dictionary_pagesize_limit=_DICTIONARY_BYTES,
             column_encoding=dict.fromkeys(stamps, "DELTA_BINARY_PACKED"),
+            write_statistics=stamps,
+            store_schema=False,  # readers see strings where it would say that they are coded
         )
+        self._writer.add_key_value_metadata({META: json.dumps(layout.kept).encode()})
         self._layout = layout
         self._thread = ThreadPoolExecutor(1)
         self._writing: Future[None] | None = None
@@ -136,7 +150,7 @@ class PartWriter:
         self._held = [part_of(last, cut, len(last.label))] if rest else []
         self._held_rows = rest
         # the table is made here, as its many small steps would queue for the interpreter's lock
-        table = self._layout.table(_concatenated([*parts[:-1], part_of(last, 0, cut)]))
+        table = self._layout.table([*parts[:-1], part_of(last, 0, cut)])
         self._wait()  # one row group is being written while the next is made, never more
         self._writing = self._thread.submit(self._write, table)
 
@@ -150,21 +164,16 @@ def part_of(labelled: LabelledRows, begin: int, end: int) -> LabelledRows:
     return LabelledRows(rows, labelled.label[begin:end], labelled.label_visible_at[begin:end])
 
 
-def _concatenated(parts: Sequence[LabelledRows]) -> LabelledRows:
-    if len(parts) == 1:
-        return parts[0]
-    rows = [np.concatenate(columns) for columns in zip(*(p.rows for p in parts), strict=True)]
-    label = np.concatenate([part.label for part in parts])
-    known_at = np.concatenate([part.label_visible_at for part in parts])
-    return LabelledRows(type(parts[0].rows)(*rows), label, known_at)
+def _joined(pieces: Sequence[Array]) -> Array:
+    return np.ascontiguousarray(pieces[0]) if len(pieces) == 1 else np.concatenate(pieces)
 
 
-def _stamps(column: Array) -> Any:
+def _stamps(pieces: Sequence[Array]) -> Any:
     import pyarrow as pa
 
+    column, stamp = _joined(pieces), pa.timestamp("ns", "UTC")
     missing = column == MISSING
-    return pa.array(
-        column.view("datetime64[ns]"),
-        pa.timestamp("ns", "UTC"),
-        mask=missing if missing.any() else None,
-    )
+    if missing.any():
+        return pa.array(column.view("datetime64[ns]"), stamp, mask=missing)
+    # from `datetime64` it would be worked over value by value
+    return pa.Array.from_buffers(stamp, len(column), [None, pa.py_buffer(column)])

@@ -74,12 +74,12 @@ def write_dataset(
         until: First instant after it.
         out: Folder of the set; or, where it ends in `.parquet`, one file for all days.
         workers: Processes. With more than one, days are worked out side by side; each begins early
-            enough that no feature still shows where it began, and a set of features for which that
-            cannot be told is refused. The files are the same, byte for byte.
+            enough that no feature still shows where it began, or, where one always does, from a
+            state that is handed over. The files are the same, byte for byte.
         progress: Told how far in time the work has come.
 
     Raises:
-        FeatureError: If the features cannot be made, or not by several workers.
+        FeatureError: If the features cannot be made.
         CatalogError: If the catalog has not what they read.
     """
     out = Path(out)

@@ -5,7 +5,8 @@ it began: every feature has a value, has had one for as long as it needs to sett
 event lies after the beginning. By the promise that `featurizer.checks` tests (`forgets_the_start`)
 its rows then have the bits of a run from the very start. Where that is not shown, it begins
 earlier, at last at the start of the run. The rows before each midnight are made by two workers, and
-compared. Features whose start fades without ever being gone are refused.
+compared. Where the start fades without ever being gone, the days begin from a state that is handed
+over: `featurizer.dataset_handover`.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from clock.units import format_duration, format_instant
 from featurizer.config import FeaturizerConfig, InputSampling
 from featurizer.dataset_part import Layout, PartWriter, part_of
 from featurizer.dataset_store import DAY_NS, DayWriter
-from featurizer.errors import BrokenPromiseError, CatalogError, FeatureError
+from featurizer.errors import BrokenPromiseError, CatalogError
 from featurizer.graph import FeatureGraph
 from featurizer.labels import LabelledRows, labelled_rows
 
@@ -69,12 +70,16 @@ def write_days(
     """Write the days of a range, each by one of some processes.
 
     Raises:
-        FeatureError: If a feature never forgets where it began.
         BrokenPromiseError: If a feature does not forget although it promises to.
     """
     start, until = span
-    settling_ns = _settling(FeatureGraph(config, instruments, start=start, kinds=catalog.kinds))
-    _refuse_counting(config)
+    graph = FeatureGraph(config, instruments, start=start, kinds=catalog.kinds)
+    if not _forgets(graph, config):
+        from featurizer.dataset_handover import write_days_in_turn
+
+        write_days_in_turn(catalog, config, instruments, span, writer, workers, progress)
+        return
+    settling_ns = max((node.definition.settling_ns for node in graph.nodes), default=0)
     layout = writer.layout
     days = range(start // DAY_NS, (until - 1) // DAY_NS + 1)
     tasks = [
@@ -112,24 +117,11 @@ def write_days(
             task.path.unlink(missing_ok=True)
 
 
-def _settling(graph: FeatureGraph) -> int:
-    """Return the longest time that a feature needs to forget its start; refuse one that fades."""
-    for node in graph.nodes:
-        if node.definition.tolerance:
-            raise FeatureError(
-                f"`--workers` must be 1 for a feature in which the run's start fades and is never "
-                f"gone: got {node.label!r} ({type(node.definition).__name__}). Its last bits would "
-                "depend on where each worker begins."
-            )
-    return max((node.definition.settling_ns for node in graph.nodes), default=0)
-
-
-def _refuse_counting(config: FeaturizerConfig) -> None:
+def _forgets(graph: FeatureGraph, config: FeaturizerConfig) -> bool:
+    """Return whether nothing of a row shows where the run began, from some time on."""
     if isinstance(config.sampling, InputSampling) and config.sampling.every > 1:
-        raise FeatureError(
-            f"`--workers` must be 1 for `sampling` with `every: {config.sampling.every}`, which "
-            "counts records from the run's start."
-        )
+        return False  # it counts records from the start
+    return not any(node.definition.tolerance for node in graph.nodes)
 
 
 def _write_day(task: _Task) -> _Done:

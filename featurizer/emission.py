@@ -12,11 +12,15 @@ from clock.errors import TimeWentBackwardsError
 from clock.units import format_instant
 from featurizer.market import StreamKey
 
-__all__ = ["Due", "Emission", "RowClock"]
+__all__ = ["EMPTY", "Due", "Emission", "RowClock", "frozen", "merge"]
 
 Array: TypeAlias = NDArray[Any]
 EMPTY = np.empty(0, np.int64)
 EMPTY.flags.writeable = False
+
+_SEARCHES = 10
+"""A walk along a stream costs less than searches where it has fewer records than so many times
+the instants."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,6 +221,14 @@ class RowClock:
         return due
 
 
+def frozen(column: Array) -> Array:
+    """Return a read-only view: a kernel compiles once for such, and nobody writes to it."""
+    if column.flags.writeable:
+        column = column.view()
+        column.flags.writeable = False
+    return column
+
+
 def _one(instant: int) -> Array:
     array = np.array((instant,), np.int64)
     array.flags.writeable = False
@@ -244,6 +256,11 @@ def merge(times: list[Array]) -> tuple[Array, list[Array]]:
     busy = [place for place, stream in enumerate(times) if len(stream)]
     if not busy:
         return EMPTY, [EMPTY] * len(times)
+    if len(busy) == 1:
+        merged = times[busy[0]]
+        none, all_own = np.zeros(len(merged), np.int64), np.arange(1, len(merged) + 1)
+        none.flags.writeable = all_own.flags.writeable = False
+        return merged, [all_own if place == busy[0] else none for place in range(len(times))]
     n = sum(len(times[place]) for place in busy)
     merged = np.empty(n, np.int64)
     counts = [np.zeros(n, np.int64) for _ in times]
@@ -270,6 +287,10 @@ def _visible(stream: Array, instants: Array, side: Literal["left", "right"]) -> 
     """Return how many records of a stream come before (left) or by (right) each instant."""
     if not len(stream):
         counts = np.zeros(len(instants), np.int64)
+    elif len(instants) * _SEARCHES > len(stream):
+        from featurizer.operators.order import counted
+
+        return counted(frozen(stream), frozen(instants), side == "right")
     else:
         counts = stream.searchsorted(instants, side)
     counts.flags.writeable = False

@@ -14,6 +14,7 @@ Inputs are ordered, windowed and joined by `receipt_time`: what was visible to u
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, NamedTuple, TypeAlias
 
@@ -146,6 +147,24 @@ class FeatureDefinition(BaseModel):
     def push(self, state: Any, batch: Batch) -> Output:
         """Absorb a batch into the state; return the values at its reads (and updates)."""
 
+    def shares(self) -> object:
+        """Return what features of the same inputs have in common that one state may serve.
+
+        None, as most features have a state of their own. Where it is equal, they are worked out
+        together: `start_together` and `push_together` then stand for `start` and `push`.
+        """
+        return None
+
+    @classmethod
+    def start_together(cls, features: Sequence[Any]) -> Any:
+        """Return a state that serves all of some features, which share the same."""
+        raise NotImplementedError
+
+    @classmethod
+    def push_together(cls, state: Any, batch: Batch) -> Sequence[Output]:
+        """Absorb a batch; return what `push` would of each feature, in their order."""
+        raise NotImplementedError
+
 
 Input: TypeAlias = Market | str | FeatureDefinition
 
@@ -193,6 +212,9 @@ class Pointwise(FeatureDefinition):
         103.0
     """
 
+    takes_numbers: ClassVar[bool] = False
+    """Whether `value` also takes plain `np.float64` in place of columns: faster, live."""
+
     @abstractmethod
     def value(self, *columns: Any) -> Any:
         """Return the values of some records, each from its own fields alone.
@@ -217,7 +239,10 @@ class Pointwise(FeatureDefinition):
         if not n:
             return Output(state.repeated(m), batch.times)
         if n == 1 and m < 2:  # a live record
-            updates = np.asarray(self.value(*batch.columns), np.float64)
+            if self.takes_numbers:
+                updates = np.array((self.value(*[column[0] for column in batch.columns]),))
+            else:
+                updates = np.asarray(self.value(*batch.columns), np.float64)
             reads = updates if m and batch.read_counts[0] else state.repeated(m)
             state.value = updates[0]
             return Output(reads, updates)

@@ -11,12 +11,12 @@ from numpy.typing import NDArray
 from clock.errors import TimeWentBackwardsError
 from clock.units import format_instant
 from featurizer.config import FeaturizerConfig, row_names
-from featurizer.emission import EMPTY, Emission, RowClock
+from featurizer.emission import EMPTY, Due, Emission, RowClock, frozen
 from featurizer.errors import FeatureError
-from featurizer.graph_chunk import Chunk, frozen
+from featurizer.graph_chunk import Chunk
 from featurizer.graph_live import LivePath
 from featurizer.graph_nodes import Column, Node, build_nodes, graph_streams
-from featurizer.graph_plan import Plan
+from featurizer.graph_plan import Plan, start_plans
 from featurizer.graph_rows import MISSING, FeatureRows, RowMaker
 from featurizer.market import KINDS, STAMPS, Kind, Records, StreamKey, StreamRequest
 
@@ -73,6 +73,7 @@ class FeatureGraph:
         features = tuple(named if outputs is None else outputs)
         history = config.rows if outputs is None else 1
         self.names = row_names(features, history)
+        self._history = history
         self.features = features
         each = config.per_instrument and instrument is None
         defaults = instruments if each else (instrument or instruments[0],)
@@ -172,27 +173,51 @@ class FeatureGraph:
         Raises:
             TimeWentBackwardsError: If *until* or a record breaks that order.
         """
-        if not self._started:
-            for plan in self._plans:
-                plan.state = plan.node.definition.start()
-            self._started = True
-        found = [records.get(stream) for stream in self._streams]
+        found = self._found(records)
         alone = _alone(found)
         if alone is not None:
             rows = self._push_one(*alone, until)
             if rows is not None:
                 return rows
+        times, due = self._due(found, until)
+        chunk = Chunk(found, times, due.instants, due.counts)
+        values = self._work(chunk, len(due.instants))
+        blocks = None if self._block_of is None else self._block_of[due.emitters]
+        return self._maker.make(chunk, due, values, blocks)
+
+    def absorb(self, records: Mapping[StreamKey, Records], until: int) -> None:
+        """Absorb records as `push` does, and work out no row: the graph is then as after it.
+
+        That is so by the promise of features that what is read of them changes nothing.
+        """
+        if self._history > 1:  # later rows hold these
+            self.push(records, until)
+            return
+        found = self._found(records)
+        times, _ = self._due(found, until)
+        chunk = Chunk(found, times, EMPTY, [EMPTY] * len(times))
+        self._work(chunk, 0)
+        self._maker.absorb(chunk)
+
+    def _found(self, records: Mapping[StreamKey, Records]) -> list[Records | None]:
+        if not self._started:
+            start_plans(self._plans)
+            self._started = True
+        return [records.get(stream) for stream in self._streams]
+
+    def _due(self, found: Sequence[Records | None], until: int) -> tuple[list[Array], Due]:
         times = [EMPTY if stream is None else frozen(stream.receipt_time) for stream in found]
         self._check_order(times, until)
-        due = self._clock.due(times, until)
-        chunk = Chunk(found, times, due.instants, due.counts)
-        values = np.empty((len(due.instants), self._width), order=self._order)
-        if len(due.instants) or any(len(stream) for stream in times):
+        return times, self._clock.due(times, until)
+
+    def _work(self, chunk: Chunk, rows: int) -> Array:
+        """Push a chunk through the nodes; return what is read. Shape (rows, features)."""
+        values = np.empty((rows, self._width), order=self._order)
+        if rows or any(records is not None and len(records) for records in chunk.records):
             with np.errstate(all="ignore"):
                 for plan in self._plans:
                     plan.push(chunk, self._plans, values)
-        blocks = None if self._block_of is None else self._block_of[due.emitters]
-        return self._maker.make(chunk, due, values, blocks)
+        return values
 
     def _push_one(self, place: int, records: Records, until: int) -> FeatureRows | None:
         """Push one record the short way; None, with nothing done, where that does not suffice."""

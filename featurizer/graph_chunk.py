@@ -9,10 +9,10 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from featurizer.emission import merge
+from featurizer.emission import frozen, merge
 from featurizer.market import Records
 
-__all__ = ["NO_VALUES", "Chunk", "Timeline", "Track", "frozen"]
+__all__ = ["NO_VALUES", "Chunk", "Timeline", "Track"]
 
 Array: TypeAlias = NDArray[Any]
 Track: TypeAlias = tuple[int, ...]
@@ -20,14 +20,6 @@ Track: TypeAlias = tuple[int, ...]
 
 NO_VALUES = np.empty(0)
 NO_VALUES.flags.writeable = False
-
-
-def frozen(column: Array) -> Array:
-    """Return a read-only view: a kernel compiles once for such, and nobody writes to it."""
-    if column.flags.writeable:
-        column = column.view()
-        column.flags.writeable = False
-    return column
 
 
 @dataclass(slots=True)

@@ -7,14 +7,15 @@ in one thing: what is known beforehand of a single record is worked out beforeha
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
-from featurizer.emission import EMPTY
+from featurizer.emission import EMPTY, frozen
 from featurizer.feature import Batch
-from featurizer.graph_chunk import NO_VALUES, frozen
+from featurizer.graph_chunk import NO_VALUES
 from featurizer.graph_plan import Plan, wrong_length
 from featurizer.market import Records
 
@@ -41,6 +42,9 @@ _PICKS = (_ints(-1, 0), _ints(0, 0))
 """By whether the row includes the update."""
 _NO_PICKS = _ints(-1, -1)
 _LAST = _ints(0)
+_NO_BATCH = Batch(EMPTY, (), EMPTY, EMPTY, _LAST, False)
+_FLOAT64 = np.dtype(np.float64)
+_batch = partial(tuple.__new__, Batch)  # half of what naming the fields costs
 
 
 class _Source(NamedTuple):
@@ -68,6 +72,8 @@ class _Step(NamedTuple):
     sources: tuple[_Source, ...]
     outputs: tuple[int, ...]
     wanted: bool
+    like: int
+    """An earlier step that is pushed the very same batch, -1 where there is none."""
 
 
 class LivePath:
@@ -79,10 +85,7 @@ class LivePath:
     """
 
     def __init__(self, plans: Sequence[Plan], streams: int) -> None:
-        self._steps = [
-            [step for step in (_step(plan, plans, place) for plan in plans) if step is not None]
-            for place in range(streams)
-        ]
+        self._steps = [_steps(plans, place) for place in range(streams)]
         self._columns = [
             sorted(
                 {source.column for step in steps for source in step.sources if source.new} - {""}
@@ -103,22 +106,34 @@ class LivePath:
         reading = len(row_at)
         times = frozen(records.receipt_time)
         columns = {name: _column(records, name) for name in self._columns[place]}
-        for plan, push, updates, direct, nodes, sources, outputs, wanted in self._steps[place]:
+        made: list[Batch] = []
+        for plan, push, updates, direct, nodes, sources, outputs, wanted, like in self._steps[
+            place
+        ]:
             reads = reading if outputs else 0
-            if direct is not None:
+            if like >= 0:
+                values: tuple[Array, ...] = ()
+            elif direct is not None:
                 values = tuple([columns[name] for name in direct])
             elif nodes is not None:
                 values = tuple([node.updates for node in nodes])
             else:
                 values = tuple([_value(source, plan, columns, updates) for source in sources])
-            if updates:
+            if like >= 0:
+                batch = made[like]
+            elif updates:
                 if reads:
-                    batch = Batch(times, values, row_at, _READS[included], _PICKS[included], wanted)
+                    batch = _batch(
+                        (times, values, row_at, _READS[included], _PICKS[included], wanted)
+                    )
                 else:
-                    batch = Batch(times, values, EMPTY, EMPTY, _LAST, wanted)
+                    batch = _batch((times, values, EMPTY, EMPTY, _LAST, wanted))
             elif reads:
-                batch = Batch(EMPTY, values, row_at, _READS[0], _NO_PICKS, wanted)
+                batch = _batch((EMPTY, values, row_at, _READS[0], _NO_PICKS, wanted))
             else:  # an as-of input alone: it is carried
+                batch = _NO_BATCH
+            made.append(batch)
+            if batch is _NO_BATCH:
                 continue
             found, after = push(plan.state, batch)
             if len(found) != reads or (wanted and len(after) != updates):
@@ -128,7 +143,7 @@ class LivePath:
                 for output in outputs:
                     row[output] = value
             if wanted and updates:
-                if after.dtype != np.float64:
+                if after.dtype is not _FLOAT64:
                     after = after.astype(np.float64)
                 plan.updates = frozen(after)
 
@@ -151,6 +166,24 @@ def _column(records: Records, name: str) -> Array:
     return frozen(column)
 
 
+def _steps(plans: Sequence[Plan], place: int) -> list[_Step]:
+    """Return what is done about a record of a stream."""
+    steps: list[_Step] = []
+    known: dict[object, int] = {}
+    for plan in plans:
+        step = _step(plan, plans, place)
+        if step is None:
+            continue
+        plain = step.direct is not None or step.nodes is not None
+        key = (step.sources, step.updates, bool(step.outputs), step.wanted)
+        if plain and key in known:
+            step = step._replace(like=known[key])
+        elif plain:
+            known[key] = len(steps)
+        steps.append(step)
+    return steps
+
+
 def _step(plan: Plan, plans: Sequence[Plan], place: int) -> _Step | None:
     updates = place in plan.track
     sources = []
@@ -164,11 +197,12 @@ def _step(plan: Plan, plans: Sequence[Plan], place: int) -> _Step | None:
     nodes = tuple(source.node for source in sources if source.node is not None)
     return _Step(
         plan,
-        plan.node.definition.push,
+        plan.work,
         updates,
         tuple(source.column for source in sources) if plain and not nodes else None,
         nodes if plain and len(nodes) == len(sources) else None,
         tuple(sources),
         tuple(plan.node.outputs),
         plan.node.wanted,
+        -1,
     )

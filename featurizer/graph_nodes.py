@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from clock.nearest import nearest
 from featurizer.errors import FeatureError
 from featurizer.feature import FeatureDefinition, Market
 from featurizer.market import Kind, StreamKey
-from featurizer.nearest import nearest
 
-__all__ = ["Column", "Node", "build_nodes", "graph_streams"]
+__all__ = ["Column", "Node", "build_nodes", "graph_streams", "names_read"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,6 +181,17 @@ def graph_streams(
     """Return the streams that some nodes read, in the order of their records at one instant."""
     streams = {stream for node in nodes for stream in node.streams}
     return sorted(streams, key=lambda key: (instruments.index(key[0]), kinds[key[1]].number))
+
+
+def names_read(definition: FeatureDefinition) -> list[str]:
+    """Return the names of the features that a definition reads, itself or by a part of it."""
+    names: list[str] = []
+    for source in definition.inputs():
+        if isinstance(source, str):
+            names.append(source)
+        elif isinstance(source, FeatureDefinition):
+            names += names_read(source)
+    return names
 
 
 def _key(definition: FeatureDefinition) -> object:

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
-from featurizer.emission import EMPTY
+from featurizer.emission import EMPTY, frozen
 from featurizer.errors import FeatureError
-from featurizer.feature import Batch
-from featurizer.graph_chunk import NO_VALUES, Chunk, Track, frozen
+from featurizer.feature import Batch, FeatureDefinition, Output
+from featurizer.graph_chunk import NO_VALUES, Chunk, Track
 from featurizer.graph_nodes import Column, Node
 from featurizer.market import StreamKey
 
-__all__ = ["Plan", "wrong_length"]
+__all__ = ["Plan", "start_plans", "wrong_length"]
 
 Array: TypeAlias = NDArray[Any]
 
@@ -28,17 +29,19 @@ class Plan:
         track: The streams that update it.
         state: The definition's, from the first push on.
         updates: Its values after the last push's updates, where another node reads them.
+        work: The definition's `push`, or this node's share of what several are worked out by.
         inputs: Of each input: the stream's place and the column, or the node's place and nothing;
             and the streams that update it.
         before: The inputs' values before the last push, where they are aligned.
     """
 
-    __slots__ = ("before", "inputs", "node", "state", "track", "updates")
+    __slots__ = ("before", "inputs", "node", "state", "track", "updates", "work")
 
     def __init__(self, node: Node, nodes: Sequence[Node], streams: Sequence[StreamKey]) -> None:
         self.node = node
         self.track = _track(node, streams)
         self.state: Any = None
+        self.work: Callable[[Any, Batch], Output] = node.definition.push
         self.updates = NO_VALUES
         self.inputs: list[tuple[int, str, Track]] = []
         for source in node.inputs:
@@ -67,7 +70,7 @@ class Plan:
             timeline.picks if reading else timeline.picks[-1:],
             node.wanted,
         )
-        reads, updates = node.definition.push(self.state, batch)
+        reads, updates = self.work(self.state, batch)
         if len(reads) != m or (node.wanted and len(updates) != n):
             raise wrong_length(node, m, n, reads, updates)
         for output in node.outputs:
@@ -86,6 +89,42 @@ class Plan:
             if len(values):
                 self.before[i] = float(values[-1])
         return columns
+
+
+def start_plans(plans: Sequence[Plan]) -> None:
+    """Give each node a state: those that read the same of the same share one."""
+    groups: dict[object, list[Plan]] = {}
+    for plan in plans:
+        node, shared = plan.node, plan.node.definition.shares()
+        if shared is None:
+            plan.state = node.definition.start()
+            continue
+        # one batch must do for all
+        key = (shared, node.inputs, bool(node.outputs), node.wanted)
+        groups.setdefault(key, []).append(plan)
+    for members in groups.values():
+        if len(members) == 1:
+            members[0].state = members[0].node.definition.start()
+            continue
+        together = _Together([member.node.definition for member in members])
+        for place, member in enumerate(members):
+            member.work = partial(together.push, place)
+
+
+class _Together:
+    """Several features that are worked out at once, when the first of them is pushed."""
+
+    __slots__ = ("_class", "_found", "_state")
+
+    def __init__(self, features: Sequence[FeatureDefinition]) -> None:
+        self._class = type(features[0])
+        self._state = self._class.start_together(features)
+        self._found: Sequence[Output] = ()
+
+    def push(self, place: int, _: None, batch: Batch) -> Output:
+        if place == 0:
+            self._found = self._class.push_together(self._state, batch)
+        return self._found[place]
 
 
 def wrong_length(node: Node, m: int, n: int, reads: Array, updates: Array) -> FeatureError:

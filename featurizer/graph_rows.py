@@ -8,7 +8,7 @@ from typing import Any, Final, NamedTuple, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from featurizer.emission import EMPTY, Due
+from featurizer.emission import EMPTY, Due, frozen
 from featurizer.graph_chunk import Chunk
 
 __all__ = ["MISSING", "FeatureRows", "RowMaker"]
@@ -39,6 +39,10 @@ class FeatureRows(NamedTuple):
     tie: Array
     instrument: Array
     values: Array
+
+
+_FIRST = np.zeros(1, np.int64)
+_FIRST.flags.writeable = False
 
 
 class RowMaker:
@@ -85,6 +89,10 @@ class RowMaker:
             blocks: The block that each row is of, where it is of one. Shape (n,).
         """
         return self._rows(due.instants, self._newest_events(chunk, due.counts), values, blocks)
+
+    def absorb(self, chunk: Chunk) -> None:
+        """Take a push that no row is made of."""
+        self._newest_events(chunk, [EMPTY] * len(chunk.records))
 
     def make_one(
         self,
@@ -180,7 +188,7 @@ class RowMaker:
                 by_stream.append(before)
                 continue
             events = records.event_time
-            by_stream.append(_running_max(events, counts[place], before) if n else before)
+            by_stream.append(_newest(events, counts[place], before))
             self._newest[place] = max(before, int(events.max()))
         found = []
         for places in self._behind:
@@ -208,7 +216,7 @@ class _Ties:
             instant = int(emitted_at[0])
             self._count = self._count + 1 if instant == self._emitted_at else 1
             self._emitted_at = instant
-            return np.array((self._count - 1,))
+            return _FIRST if self._count == 1 else np.array((self._count - 1,))
         fresh = np.empty(len(emitted_at), np.bool_)
         fresh[0] = emitted_at[0] != self._emitted_at
         np.not_equal(emitted_at[1:], emitted_at[:-1], out=fresh[1:])
@@ -224,9 +232,10 @@ class _Ties:
         return ties
 
 
-def _running_max(values: Array, counts: Array, before: int) -> Array:
-    """Return the largest of *before* and the first so many values, for each count in order."""
-    largest = np.empty(len(values) + 1, np.int64)
-    largest[0] = before
-    largest[1:] = values
-    return np.maximum.accumulate(largest)[counts]
+def _newest(events: Array, counts: Array, before: int) -> Array | int:
+    """Return the newest of *before* and the first so many events, for each count in order."""
+    if not len(counts):
+        return before
+    from featurizer.operators.order import largest_counted
+
+    return largest_counted(frozen(events), frozen(counts), before)

@@ -9,62 +9,24 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from featurizer.config import FeaturizerConfig, LabelKind
-from featurizer.emission import Emission
+from featurizer.config import FeaturizerConfig
+from featurizer.emission import Emission, frozen
+from featurizer.errors import CatalogError
 from featurizer.graph import MISSING, FeatureGraph, FeatureRows
-from featurizer.market import Kind, Records, StreamKey
+from featurizer.label_rows import LabelledRows, label_change
+from featurizer.market import Kind, Records, StreamKey, Window
+from featurizer.prefetch import prefetched
 
 if TYPE_CHECKING:
     from featurizer.catalog import Catalog
 
-__all__ = ["LabelledRows", "label_change", "labelled_rows"]
+__all__ = ["WINDOW_ROWS", "LabelledRows", "Labelling", "label_change", "labelled_rows"]
 
 Array: TypeAlias = NDArray[Any]
 
 WINDOW_ROWS: Final = 32_768
 """Records of the densest stream that are worked on at once."""
 _OPEN: Final = -MISSING - 1
-
-
-def label_change(kind: LabelKind, before: Array, after: Array) -> Array:
-    """Return how far values have moved.
-
-    Args:
-        kind: `difference`, `log_return` (NaN unless both values are positive), `sign` of the
-            difference, or `level`: the value after.
-        before: Values at the rows' instants. Shape (n,).
-        after: Values one lookahead later. Shape (n,).
-
-    Returns:
-        Shape (n,). NaN where a value is NaN.
-
-    Example:
-        >>> label_change("sign", np.array([1.0, 2.0]), np.array([0.5, 2.0])).tolist()
-        [-1.0, 0.0]
-    """
-    if kind == "difference":
-        return after - before
-    if kind == "sign":
-        return np.sign(after - before)
-    if kind == "level":
-        return np.where(np.isnan(before), np.nan, after)
-    known = (before > 0.0) & (after > 0.0)
-    ratio = np.divide(after, before, out=np.full(len(before), np.nan), where=known)
-    return np.log(ratio)
-
-
-class LabelledRows(NamedTuple):
-    """Feature rows and their labels.
-
-    Attributes:
-        rows: In order of emission.
-        label: NaN where there is none. Shape (n,).
-        label_visible_at: `MISSING` where there is no label. Shape (n,), ns.
-    """
-
-    rows: FeatureRows
-    label: Array
-    label_visible_at: Array
 
 
 def labelled_rows(
@@ -76,6 +38,7 @@ def labelled_rows(
     *,
     progress: Callable[[int], None] | None = None,
     rows_until: int | None = None,
+    begun: Labelling | None = None,
 ) -> Iterator[LabelledRows]:
     """Yield the rows of [start, until) once their labels are known, window by window.
 
@@ -89,16 +52,22 @@ def labelled_rows(
         until: First instant after it: a label whose lookahead ends there or later is missing.
         progress: Told after each window how far in time the work has come.
         rows_until: Yield no row from this instant on, and stop when all before it are labelled.
+        begun: What has absorbed all before *start*, where the features began earlier.
 
     Raises:
         FeatureError: If the features cannot be made from these instruments.
         CatalogError: If the catalog has not what they read.
     """
-    graph = FeatureGraph(config, instruments, start=start, kinds=catalog.kinds, columnar=True)
-    joiner = _Joiner(config, instruments, start, catalog.kinds, graph.names)
+    graph, joiner = begun or Labelling.start(config, instruments, start, catalog.kinds)
     last = until if rows_until is None else rows_until
-    for window in catalog.windows(graph.requests, start, until, rows=WINDOW_ROWS):
-        rows = graph.push(window.ours, window.until)
+    try:
+        windows = catalog.windows(graph.requests, start, until, rows=WINDOW_ROWS)
+    except CatalogError:
+        if begun is None:
+            raise
+        windows = iter([Window(start, until, {}, {})])  # no record is left, but rows may be
+    # files are read, features worked out, and labels joined in a thread each
+    for rows, window in prefetched(_worked_out(graph, windows)):
         if len(rows.emitted_at) and rows.emitted_at[-1] >= last:
             count = int(rows.emitted_at.searchsorted(last, "left"))
             rows = FeatureRows(*(column[:count] for column in rows))
@@ -108,6 +77,43 @@ def labelled_rows(
         if window.until >= last and not joiner.waiting:
             return
     yield from joiner.finish()
+
+
+def _worked_out(
+    graph: FeatureGraph, windows: Iterator[Window]
+) -> Iterator[tuple[FeatureRows, Window]]:
+    for window in prefetched(windows):
+        yield graph.push(window.ours, window.until), window
+
+
+class Labelling(NamedTuple):
+    """A graph and what joins labels to its rows, somewhere on the way; it pickles.
+
+    Attributes:
+        graph: Of the rows.
+        joiner: Of the labels.
+    """
+
+    graph: FeatureGraph
+    joiner: _Joiner
+
+    @classmethod
+    def start(
+        cls,
+        config: FeaturizerConfig,
+        instruments: Sequence[str],
+        start: int,
+        kinds: Mapping[str, Kind],
+    ) -> Labelling:
+        """Return both at the start of a run."""
+        graph = FeatureGraph(config, instruments, start=start, kinds=kinds, columnar=True)
+        return cls(graph, _Joiner(config, instruments, start, kinds, graph.names))
+
+    def absorb(self, records: Mapping[StreamKey, Records], until: int) -> None:
+        """Take the records up to *until*, and work out neither row nor label."""
+        self.graph.absorb(records, until)
+        for _, labeller in self.joiner.labellers:
+            labeller.graph.absorb(records, until)
 
 
 class _Joiner:
@@ -130,7 +136,8 @@ class _Joiner:
             for place, instrument in enumerate(each):
                 labeller = _Labeller(config, instruments, start, kinds, instrument)
                 self.labellers.append((None if instrument is None else place, labeller))
-        # of the rows that wait: in the pieces in which they came, and what their labels need
+        # of the rows that wait: in the pieces in which they came, and what their labels need;
+        # what has been decided of them is kept only where one instrument waits for another
         self.rows: deque[FeatureRows] = deque()
         self.instrument = self.known_at = np.empty(0, np.int64)
         self.before = self.label = np.empty(0)
@@ -138,7 +145,7 @@ class _Joiner:
     @property
     def waiting(self) -> int:
         """How many rows are held."""
-        return len(self.label)
+        return len(self.before)
 
     def push(
         self, rows: FeatureRows, records: Mapping[StreamKey, Records], until: int
@@ -149,33 +156,51 @@ class _Joiner:
             yield LabelledRows(rows, np.full(count, np.nan), np.full(count, MISSING))
             return
         self.rows.append(rows)
-        self.instrument = np.concatenate([self.instrument, rows.instrument])
         self.before = np.concatenate([self.before, rows.values[:, self.column]])
+        if self.labellers[0][0] is None:
+            after, known_at = self.labellers[0][1].push(rows.emitted_at, records, until)
+            yield from self._release(*self._labelled(self.before[: len(after)], after, known_at))
+            return
+        self.instrument = np.concatenate([self.instrument, rows.instrument])
         self.label = np.concatenate([self.label, np.full(count, np.nan)])
         self.known_at = np.concatenate([self.known_at, np.full(count, _OPEN)])
         for place, labeller in self.labellers:
-            waits, fresh = self.known_at == _OPEN, rows.emitted_at
-            if place is not None:
-                waits &= self.instrument == place
-                fresh = fresh[rows.instrument == place]
+            fresh = rows.emitted_at[rows.instrument == place]
             after, known_at = labeller.push(fresh, records, until)
+            waits = (self.known_at == _OPEN) & (self.instrument == place)
             done = np.flatnonzero(waits)[: len(after)]
-            label = label_change(self.kind, self.before[done], after)
-            self.label[done] = label
-            self.known_at[done] = np.where(np.isnan(label), MISSING, known_at)
+            decided = self._labelled(self.before[done], after, known_at)
+            self.label[done], self.known_at[done] = decided
         still_open = np.flatnonzero(self.known_at == _OPEN)
-        yield from self._release(int(still_open[0]) if len(still_open) else self.waiting)
+        yield from self._decided(int(still_open[0]) if len(still_open) else self.waiting)
 
     def finish(self) -> Iterator[LabelledRows]:
         """Yield what is still held: without a label unless it had one already."""
+        if self.labellers and self.labellers[0][0] is None:
+            count = self.waiting
+            yield from self._release(np.full(count, np.nan), np.full(count, MISSING))
+            return
         self.known_at[self.known_at == _OPEN] = MISSING
-        yield from self._release(self.waiting)
+        yield from self._decided(self.waiting)
 
-    def _release(self, count: int) -> Iterator[LabelledRows]:
-        """Yield the oldest rows, piece by piece as they came."""
+    def _labelled(self, before: Array, after: Array, known_at: Array) -> tuple[Array, Array]:
+        """Return labels, and when each was known."""
+        label = label_change(self.kind, before, after)
+        missing = np.isnan(label)
+        if missing.any():
+            known_at = np.where(missing, MISSING, known_at)
+        return label, known_at
+
+    def _decided(self, count: int) -> Iterator[LabelledRows]:
         label, known_at = self.label[:count], self.known_at[:count]
-        self.instrument, self.before = self.instrument[count:], self.before[count:]
+        self.instrument = self.instrument[count:]
         self.label, self.known_at = self.label[count:], self.known_at[count:]
+        yield from self._release(label, known_at)
+
+    def _release(self, label: Array, known_at: Array) -> Iterator[LabelledRows]:
+        """Yield the oldest rows, piece by piece as they came, with their labels."""
+        count = len(label)
+        self.before = self.before[count:]
         begin = 0
         while self.rows and (begin < count or not len(self.rows[0].emitted_at)):
             rows = self.rows[0]
@@ -214,6 +239,9 @@ class _Labeller:
             instrument=instrument or instruments[0],
         )
         self.streams = [request.key for request in self.graph.requests]
+        from featurizer.operators.order import first_from
+
+        self.first_from = first_from
         self.horizons = np.empty(0, np.int64)
         self.values = np.empty(0)
 
@@ -234,10 +262,7 @@ class _Labeller:
         for stream in self.streams:
             found = records.get(stream)
             if found is not None and len(found):
-                received = found.receipt_time
-                first = received.searchsorted(self.horizons, "left")
-                reached = int(first.searchsorted(len(received), "left"))
-                np.minimum(closed[:reached], received[first[:reached]], out=closed[:reached])
+                self.first_from(frozen(found.receipt_time), frozen(self.horizons), closed)
         # horizons are in order, so those closed by this window are the first of them
         done = int(np.count_nonzero(closed != _OPEN))
         values, known_at = self.values[:done], closed[:done]

@@ -14,19 +14,19 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Any, Final, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from clock.base import Clock, Handle
 from clock.errors import TimeWentBackwardsError
+from clock.nearest import nearest
 from clock.units import format_instant
 from featurizer.config import FeaturizerConfig
 from featurizer.emission import Emission
 from featurizer.errors import FeatureError
 from featurizer.graph import FeatureGraph, FeatureRows
 from featurizer.market import KINDS, STAMPS, Kind, Records, StreamKey, Window
-from featurizer.nearest import nearest
 
 __all__ = ["Event", "OnlineFeaturizer", "events_of"]
 
@@ -102,7 +102,7 @@ class OnlineFeaturizer:
         stream = (event.instrument, event.kind)
         columns = self._columns.get(stream)
         received = event.receipt_time
-        if received < self.graph.watermark:
+        if received < self.watermark:
             raise TimeWentBackwardsError(
                 f"{event.kind} of {event.instrument}: `receipt_time` must not be before the "
                 f"watermark ({format_instant(self.graph.watermark)}): got "
@@ -237,9 +237,6 @@ def events_of(windows: Iterable[Window]) -> Iterator[Event]:
             )
 
 
-_INT_STAMPS: Final = ("event_time", "receipt_time", "sequence")
-
-
 def _record(event: Event, floats: tuple[str, ...], ints: tuple[str, ...]) -> Records:
     """Return an event as records of one: two arrays, seen column by column."""
     values = event.values
@@ -256,8 +253,12 @@ def _record(event: Event, floats: tuple[str, ...], ints: tuple[str, ...]) -> Rec
         ) from None
     whole.flags.writeable = real.flags.writeable = False
     columns: dict[str, Any] = {
-        name: whole[i : i + 1] for i, name in enumerate((*_INT_STAMPS, *ints))
+        "event_time": whole[:1],
+        "receipt_time": whole[1:2],
+        "sequence": whole[2:3],
     }
+    for i, name in enumerate(ints, 3):
+        columns[name] = whole[i : i + 1]
     for i, name in enumerate(floats):
         columns[name] = real[i : i + 1]
     return Records(event.instrument, event.kind, columns)

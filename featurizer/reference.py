@@ -81,6 +81,8 @@ def _inputs(definition: type[FeatureDefinition]) -> list[str]:
             found.append(f"{source.kind} ({columns})")
         elif isinstance(source, str):
             found.append("a feature")
+        elif type(source).__name__.startswith("_"):  # a part of the definition
+            found += _inputs(type(source))
         else:
             found.append(f"`{type(source).__name__}` or a feature" if _choosable(definition) else
                          f"`{type(source).__name__}`")  # fmt: skip

@@ -13,11 +13,11 @@ import os
 import re
 import sqlite3
 from contextlib import closing
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import quote, unquote, urlparse
 
+from clock.nearest import closest
 from inference.errors import ModelNotFoundError
 
 _SQLITE = "sqlite:///"
@@ -207,8 +207,8 @@ def _version(
 ) -> int:
     known = [row[0] for row in _rows(store, "SELECT name FROM registered_models", ())]
     if name not in known:
-        near = get_close_matches(name, known, n=1)
-        meant = f" (did you mean '{near[0]}'?)" if near else ""
+        near = closest(name, known)
+        meant = f" (did you mean '{near}'?)" if near else ""
         raise _missing(uri, f"the registry has no model '{name}'{meant}", hint)
     query = (
         "SELECT version FROM model_versions WHERE name = ? "

@@ -54,16 +54,14 @@ def one_of(option: str, text: str, known: Sequence[str]) -> None:
     Raises:
         ScenarioError: With the nearest one.
     """
-    import difflib
-
     from backtester.errors import ScenarioError
+    from clock.nearest import did_you_mean
 
     if text in known:
         return
-    close = difflib.get_close_matches(text, known, n=1, cutoff=0.3)
-    hint = f" Did you mean {close[0]!r}?" if close else ""
     raise ScenarioError(
-        f"`{option}` must be one of {', '.join(known)}: got {text!r}.{hint} Correct it."
+        f"`{option}` must be one of {', '.join(known)}: got {text!r}."
+        f"{did_you_mean(text, known)} Correct it."
     )
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import Field
@@ -19,7 +21,7 @@ from featurizer.feature import (
 if TYPE_CHECKING:
     from featurizer.operators.book import BookScan
     from featurizer.operators.quote_flow import QuoteFlow
-    from featurizer.operators.windows import WindowSums
+    from featurizer.operators.windows import WindowSum
 
 __all__ = ["DepthImbalance", "DepthWeightedMid", "Imbalance", "Liquidity", "OrderFlowImbalance"]
 
@@ -30,6 +32,7 @@ _QUOTES = ("bid_price", "bid_quantity", "ask_price", "ask_quantity")
 class Imbalance(Pointwise):
     """(bid - ask) / (bid + ask) of the quantities at the best prices, from -1 to 1."""
 
+    takes_numbers: ClassVar[bool] = True
     formula: ClassVar[str] = "(bid quantity - ask quantity) / (bid quantity + ask quantity)"
     unit: ClassVar[str] = "1, from -1 to 1"
     warm_up: ClassVar[str] = "the first quote"
@@ -58,8 +61,32 @@ class FromDepth(FeatureDefinition):
         """Return the depth records."""
         return (Market("depth", _DEPTH),)
 
+    @abstractmethod
+    def reading(self) -> tuple[int, float]:
+        """Return what is read, and how far into the book: see `BookScan`."""
+
+    def start(self) -> BookScan:
+        """Return an empty book."""
+        return self.start_together([self])
+
     def push(self, state: BookScan, batch: Batch) -> Output:
         """Apply the records to the book, and read it."""
+        return state.scan(batch)[0]
+
+    def shares(self) -> object:
+        """Say that one book serves all that read it."""
+        return FromDepth
+
+    @classmethod
+    def start_together(cls, features: Sequence[FromDepth]) -> BookScan:
+        """Return an empty book, of which several numbers are read."""
+        from featurizer.operators.book import BookScan
+
+        return BookScan([feature.reading() for feature in features])
+
+    @classmethod
+    def push_together(cls, state: BookScan, batch: Batch) -> Sequence[Output]:
+        """Apply the records to the book once, and read all."""
         return state.scan(batch)
 
 
@@ -75,11 +102,11 @@ class DepthImbalance(FromDepth):
 
     levels: int = Field(5, ge=1)
 
-    def start(self) -> BookScan:
-        """Return an empty book."""
-        from featurizer.operators.book import IMBALANCE, BookScan
+    def reading(self) -> tuple[int, float]:
+        """Return what is read, and how far into the book."""
+        from featurizer.operators.book import IMBALANCE
 
-        return BookScan(IMBALANCE, self.levels)
+        return IMBALANCE, self.levels
 
 
 class DepthWeightedMid(FromDepth):
@@ -93,11 +120,11 @@ class DepthWeightedMid(FromDepth):
 
     levels: int = Field(5, ge=1)
 
-    def start(self) -> BookScan:
-        """Return an empty book."""
-        from featurizer.operators.book import WEIGHTED_PRICE, BookScan
+    def reading(self) -> tuple[int, float]:
+        """Return what is read, and how far into the book."""
+        from featurizer.operators.book import WEIGHTED_PRICE
 
-        return BookScan(WEIGHTED_PRICE, self.levels)
+        return WEIGHTED_PRICE, self.levels
 
 
 class Liquidity(FromDepth):
@@ -109,11 +136,11 @@ class Liquidity(FromDepth):
 
     bps: float = Field(10.0, gt=0.0)
 
-    def start(self) -> BookScan:
-        """Return an empty book."""
-        from featurizer.operators.book import LIQUIDITY, BookScan
+    def reading(self) -> tuple[int, float]:
+        """Return what is read, and how far into the book."""
+        from featurizer.operators.book import LIQUIDITY
 
-        return BookScan(LIQUIDITY, self.bps / 10_000.0)
+        return LIQUIDITY, self.bps / 10_000.0
 
 
 class OrderFlowImbalance(FeatureDefinition):
@@ -139,15 +166,14 @@ class OrderFlowImbalance(FeatureDefinition):
         """Return the best prices and their quantities."""
         return (Market("quotes", _QUOTES),)
 
-    def start(self) -> tuple[QuoteFlow, WindowSums]:
+    def start(self) -> tuple[QuoteFlow, WindowSum]:
         """Return the last quote, and the contributions within two windows."""
         from featurizer.operators.quote_flow import QuoteFlow
-        from featurizer.operators.windows import WindowSums
+        from featurizer.operators.windows import WindowSum
 
-        return QuoteFlow(), WindowSums(self.window)
+        return QuoteFlow(), WindowSum(self.window)
 
-    def push(self, state: tuple[QuoteFlow, WindowSums], batch: Batch) -> Output:
+    def push(self, state: tuple[QuoteFlow, WindowSum], batch: Batch) -> Output:
         """Work out each quote's contribution, then sum them over the window."""
         flow = state[0].scan(batch.columns)
-        reads, updates = state[1].scan(flow.reshape(1, -1), batch)
-        return Output(reads[0], updates[0])
+        return state[1].scan(flow, batch)

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from featurizer.operators.bars import LastBar, TimeBars
     from featurizer.operators.changes import EventLag
     from featurizer.operators.moments import WindowMoments
-    from featurizer.operators.windows import WindowSums
+    from featurizer.operators.windows import WindowSum, WindowSums
 
 __all__ = [
     "KyleLambda",
@@ -107,18 +107,17 @@ class SignedVolume(FeatureDefinition):
         """Return the trades' quantities and takers' sides."""
         return (Market("trades", ("quantity", "aggressor")),)
 
-    def start(self) -> WindowSums:
+    def start(self) -> WindowSum:
         """Return the trades within two windows."""
-        from featurizer.operators.windows import WindowSums
+        from featurizer.operators.windows import WindowSum
 
-        return WindowSums(self.window)
+        return WindowSum(self.window)
 
-    def push(self, state: WindowSums, batch: Batch) -> Output:
+    def push(self, state: WindowSum, batch: Batch) -> Output:
         """Sum the signed quantities."""
         signed = batch.columns[0] * batch.columns[1]
         signed.flags.writeable = False
-        reads, updates = state.scan(signed.reshape(1, -1), batch)
-        return Output(reads[0], updates[0])
+        return state.scan(signed, batch)
 
 
 class TradeIntensity(FeatureDefinition):
@@ -139,19 +138,19 @@ class TradeIntensity(FeatureDefinition):
         """Return the trades."""
         return (Market("trades", ("quantity",)),)
 
-    def start(self) -> WindowSums:
+    def start(self) -> WindowSum:
         """Return the trades within two windows."""
-        from featurizer.operators.windows import WindowSums
+        from featurizer.operators.windows import WindowSum
 
-        return WindowSums(self.window)
+        return WindowSum(self.window)
 
-    def push(self, state: WindowSums, batch: Batch) -> Output:
+    def push(self, state: WindowSum, batch: Batch) -> Output:
         """Count the trades."""
-        ones = np.ones((1, len(batch.times)))
+        ones = np.ones(len(batch.times))
         ones.flags.writeable = False
         reads, updates = state.scan(ones, batch)
         per_second = 1_000_000_000.0 / self.window
-        return Output(reads[0] * per_second, updates[0] * per_second)
+        return Output(reads * per_second, updates * per_second)
 
 
 class VwapDeviation(FeatureDefinition):

@@ -12,9 +12,9 @@ from typing import Any
 from pydantic import ValidationError
 
 import featurizer.definitions
+from clock.nearest import nearest
 from featurizer.errors import FeatureError, UnknownFeatureError
 from featurizer.feature import FeatureDefinition
-from featurizer.nearest import nearest
 
 __all__ = ["all_definitions", "build_definition", "find_definition"]
 
@@ -26,7 +26,8 @@ def all_definitions() -> dict[str, type[FeatureDefinition]]:
     for module_info in pkgutil.iter_modules(featurizer.definitions.__path__):
         module = import_module(f"featurizer.definitions.{module_info.name}")
         for name, member in vars(module).items():
-            if _is_definition(member) and member.__module__ == module.__name__:
+            own = _is_definition(member) and member.__module__ == module.__name__
+            if own and not name.startswith("_"):  # those are parts of others
                 found[f"{module_info.name}.{name}"] = member
     return dict(sorted(found.items()))
 

@@ -26,6 +26,7 @@ __all__ = ["FeatureOfFeature", "LogReturn", "MicroPrice", "MidPrice", "WeightedM
 class MidPrice(Pointwise):
     """The middle between the best bid and the best ask, in the quote currency."""
 
+    takes_numbers: ClassVar[bool] = True
     formula: ClassVar[str] = "(bid + ask) / 2"
     unit: ClassVar[str] = "quote currency"
     warm_up: ClassVar[str] = "the first quote"
@@ -43,6 +44,7 @@ class MidPrice(Pointwise):
 class WeightedMid(Pointwise):
     """The best prices weighted by the quantity at the other side: it leans to the thinner side."""
 
+    takes_numbers: ClassVar[bool] = True
     formula: ClassVar[str] = (
         "(bid * ask quantity + ask * bid quantity) / (bid quantity + ask quantity)"
     )

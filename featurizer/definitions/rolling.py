@@ -55,17 +55,17 @@ class Rolling(FeatureOfFeature):
 
     def _operator(self) -> Any:
         if self.statistic == "sum":
-            from featurizer.operators.windows import WindowSums
+            from featurizer.operators.windows import WindowSum
 
-            return WindowSums(self.window)
+            return WindowSum(self.window)
         if self.statistic in ("min", "max"):
-            from featurizer.operators.extremes import WindowExtreme
+            from featurizer.operators.windows import WindowExtreme
 
             return WindowExtreme(self.window, largest=self.statistic == "max")
         if self.statistic in ("mean", "variance", "std", "z_score"):
             from featurizer.operators.moments import WindowMoments
 
-            return WindowMoments(self.window)
+            return WindowMoments(self.window, means_only=self.statistic == "mean")
         from featurizer.operators.ranks import COUNT, FIRST, LAST, WindowRank
 
         ranks = {"first": FIRST, "last": LAST, "count": COUNT, "median": 0.5}
@@ -75,9 +75,6 @@ class Rolling(FeatureOfFeature):
         """Scan the values of the feature."""
         operator, newest = state
         values = batch.columns[0]
-        if self.statistic == "sum":
-            reads, updates = operator.scan(values.reshape(1, -1), batch)
-            return Output(reads[0], updates[0])
         if self.statistic not in ("mean", "variance", "std", "z_score"):
             return Output(*operator.scan(values, batch))
         reads, updates = operator.scan(values.reshape(1, -1), batch)

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from featurizer.definitions.price import FeatureOfFeature
-from featurizer.feature import Batch, PositiveDuration
+from featurizer.feature import Batch, Output, PositiveDuration
 
 if TYPE_CHECKING:
-    from featurizer.operators.bars import BarSeries, TimeBars
+    from featurizer.operators.bars import BarSeries, LastBar, TimeBars
 
 __all__ = ["Sampled", "bars_of", "whole_bars"]
 
@@ -28,6 +29,26 @@ class Sampled(FeatureOfFeature):
     held = False
     tolerance: ClassVar[float] = 1e-9
     every: PositiveDuration
+
+    @abstractmethod
+    def memory(self) -> Any:
+        """Return what is kept from bar to bar."""
+
+    @abstractmethod
+    def of_bars(self, memory: Any, series: BarSeries) -> Array:
+        """Return the value after each of some more bars. Shape (k,)."""
+
+    def start(self) -> tuple[TimeBars, Any, LastBar]:
+        """Return the bar in the making, what is kept, and the value of the last bar."""
+        from featurizer.operators.bars import LastBar, TimeBars
+
+        return TimeBars(self.every), self.memory(), LastBar()
+
+    def push(self, state: tuple[TimeBars, Any, LastBar], batch: Batch) -> Output:
+        """Sample, and work out the value of each bar that closed."""
+        bars, memory, last = state
+        series = bars_of(bars, batch.columns[0], batch)
+        return last.output(self.of_bars(memory, series), series)
 
 
 def whole_bars(window: int, every: int) -> int:

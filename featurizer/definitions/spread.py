@@ -13,6 +13,7 @@ __all__ = ["AbsoluteSpread", "EffectiveSpread", "RelativeSpread"]
 class RelativeSpread(Pointwise):
     """(ask - bid) / mid: what crossing the book and back costs, as a share of the price."""
 
+    takes_numbers: ClassVar[bool] = True
     formula: ClassVar[str] = "(ask - bid) / mid"
     unit: ClassVar[str] = "1"
     warm_up: ClassVar[str] = "the first quote"
@@ -30,6 +31,7 @@ class RelativeSpread(Pointwise):
 class AbsoluteSpread(Pointwise):
     """ask - bid: what crossing the book and back costs, for one unit."""
 
+    takes_numbers: ClassVar[bool] = True
     formula: ClassVar[str] = "ask - bid"
     unit: ClassVar[str] = "quote currency"
     warm_up: ClassVar[str] = "the first quote"
@@ -51,6 +53,7 @@ class EffectiveSpread(Pointwise):
     Held from one trade to the next. Negative for a trade inside the book, beyond the mid.
     """
 
+    takes_numbers: ClassVar[bool] = True
     joined: ClassVar[bool] = True
     formula: ClassVar[str] = "2 * aggressor * (trade price - mid) / mid, the mid as of the trade"
     unit: ClassVar[str] = "1"

@@ -8,21 +8,22 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
-from featurizer.definitions.sampled import Sampled, bars_of
-from featurizer.feature import Batch, Output
+from featurizer.definitions.sampled import Sampled
 
 if TYPE_CHECKING:
-    from featurizer.operators.bars import LastBar, TimeBars
+    from featurizer.operators.bars import BarSeries
     from featurizer.operators.changes import EventLag
     from featurizer.operators.moments import WindowMoments
     from featurizer.operators.recursions import EventMean
 
 __all__ = ["Atr", "Bollinger", "Macd", "Rsi"]
 
+Array = NDArray[Any]
+
 _SETTLED = 40  # e^-40 < 1e-17
 
 
-def _fixed(array: NDArray[Any]) -> NDArray[Any]:
+def _fixed(array: Array) -> Array:
     array.flags.writeable = False
     return array
 
@@ -48,29 +49,25 @@ class Rsi(Sampled):
         """By then the first mean weighs less than 1e-17."""
         return _SETTLED * self.periods * self.every
 
-    def start(self) -> tuple[TimeBars, EventLag, EventMean, EventMean, LastBar]:
-        """Return the bar in the making, the last close, and the means."""
-        from featurizer.operators.bars import LastBar, TimeBars
+    def memory(self) -> tuple[EventLag, EventMean, EventMean]:
+        """Return the last close, and the means."""
         from featurizer.operators.changes import EventLag
         from featurizer.operators.recursions import EventMean
 
         up, down = (EventMean(1.0 / self.periods, self.periods) for _ in range(2))
-        return TimeBars(self.every), EventLag(1, "difference"), up, down, LastBar()
+        return EventLag(1, "difference"), up, down
 
-    def push(
-        self, state: tuple[TimeBars, EventLag, EventMean, EventMean, LastBar], batch: Batch
-    ) -> Output:
-        """Sample, and smooth rises and falls apart."""
+    def of_bars(self, memory: tuple[EventLag, EventMean, EventMean], series: BarSeries) -> Array:
+        """Smooth rises and falls apart."""
         from featurizer.operators.bars import CLOSE
 
-        bars, lag, rises, falls, last = state
-        series = bars_of(bars, batch.columns[0], batch)
+        lag, rises, falls = memory
         moves = lag.scan(series.table[CLOSE])
         up = rises.scan(_fixed(np.maximum(moves, 0.0)))
         down = falls.scan(_fixed(np.maximum(-moves, 0.0)))
         total = up + down
         still = np.where(total == 0.0, 50.0, np.nan)
-        return last.output(np.divide(100.0 * up, total, out=still, where=total > 0.0), series)
+        return np.divide(100.0 * up, total, out=still, where=total > 0.0)
 
 
 class Macd(Sampled):
@@ -104,28 +101,23 @@ class Macd(Sampled):
         """By then the first closes weigh less than 1e-17."""
         return _SETTLED * (self.slow + self.signal) * self.every
 
-    def start(self) -> tuple[TimeBars, EventMean, EventMean, EventMean, LastBar]:
-        """Return the bar in the making, and the averages."""
-        from featurizer.operators.bars import LastBar, TimeBars
+    def memory(self) -> tuple[EventMean, EventMean, EventMean]:
+        """Return the averages."""
         from featurizer.operators.recursions import EventMean
 
         fast, slow, signal = (
             EventMean(2.0 / (n + 1.0), n) for n in (self.fast, self.slow, self.signal)
         )
-        return TimeBars(self.every), fast, slow, signal, LastBar()
+        return fast, slow, signal
 
-    def push(
-        self, state: tuple[TimeBars, EventMean, EventMean, EventMean, LastBar], batch: Batch
-    ) -> Output:
-        """Sample, and smooth."""
+    def of_bars(self, memory: tuple[EventMean, EventMean, EventMean], series: BarSeries) -> Array:
+        """Smooth the closes."""
         from featurizer.operators.bars import CLOSE
 
-        bars, fast, slow, smooth, last = state
-        series = bars_of(bars, batch.columns[0], batch)
+        fast, slow, smooth = memory
         macd = _fixed(fast.scan(series.table[CLOSE]) - slow.scan(series.table[CLOSE]))
         signal = smooth.scan(macd)
-        lines = {"macd": macd, "signal": signal, "histogram": macd - signal}
-        return last.output(lines[self.line], series)
+        return {"macd": macd, "signal": signal, "histogram": macd - signal}[self.line]
 
 
 class Bollinger(Sampled):
@@ -149,33 +141,30 @@ class Bollinger(Sampled):
     deviations: float = Field(2.0, gt=0.0)
     line: Literal["upper", "lower", "width", "percent"] = "percent"
 
-    def start(self) -> tuple[TimeBars, WindowMoments, LastBar]:
-        """Return the bar in the making, and the closes of two windows."""
-        from featurizer.operators.bars import LastBar, TimeBars
+    def memory(self) -> WindowMoments:
+        """Return the closes of two windows."""
         from featurizer.operators.moments import WindowMoments
 
-        return TimeBars(self.every), WindowMoments(self.periods), LastBar()
+        return WindowMoments(self.periods)
 
-    def push(self, state: tuple[TimeBars, WindowMoments, LastBar], batch: Batch) -> Output:
-        """Sample, and work out mean and deviation of the last closes."""
+    def of_bars(self, memory: WindowMoments, series: BarSeries) -> Array:
+        """Work out mean and deviation of the last closes."""
         from featurizer.operators.bars import CLOSE
 
-        bars, moments, last = state
-        series = bars_of(bars, batch.columns[0], batch)
         places = series.places(self.every)
         if len(places.times):
-            moments.begin(int(places.times[0]) - 1)
-        _, found = moments.scan(series.table[CLOSE : CLOSE + 1], places)
+            memory.begin(int(places.times[0]) - 1)
+        _, found = memory.scan(series.table[CLOSE : CLOSE + 1], places)
         reach = self.deviations * found.std()
         if self.line == "percent":
             off = found.z_score(series.table[CLOSE]) / self.deviations
-            return last.output(0.5 + 0.5 * off, series)
+            return 0.5 + 0.5 * off
         lines = {
             "upper": found.mean_x + reach,
             "lower": found.mean_x - reach,
             "width": 2.0 * reach / found.mean_x,
         }
-        return last.output(lines[self.line], series)
+        return lines[self.line]
 
 
 class Atr(Sampled):
@@ -199,22 +188,19 @@ class Atr(Sampled):
         """By then the first mean weighs less than 1e-17."""
         return _SETTLED * self.periods * self.every
 
-    def start(self) -> tuple[TimeBars, EventLag, EventMean, LastBar]:
-        """Return the bar in the making, the last close, and the mean."""
-        from featurizer.operators.bars import LastBar, TimeBars
+    def memory(self) -> tuple[EventLag, EventMean]:
+        """Return the last close, and the mean."""
         from featurizer.operators.changes import EventLag
         from featurizer.operators.recursions import EventMean
 
-        mean = EventMean(1.0 / self.periods, self.periods)
-        return TimeBars(self.every), EventLag(1), mean, LastBar()
+        return EventLag(1), EventMean(1.0 / self.periods, self.periods)
 
-    def push(self, state: tuple[TimeBars, EventLag, EventMean, LastBar], batch: Batch) -> Output:
-        """Make bars, and smooth their true ranges."""
+    def of_bars(self, memory: tuple[EventLag, EventMean], series: BarSeries) -> Array:
+        """Smooth the bars' true ranges."""
         from featurizer.operators.bars import CLOSE, HIGH, LOW
 
-        bars, lag, mean, last = state
-        series = bars_of(bars, batch.columns[0], batch)
+        lag, mean = memory
         high, low = series.table[HIGH], series.table[LOW]
         before = lag.scan(series.table[CLOSE])
         ranges = np.maximum(np.abs(high - before), np.abs(low - before))
-        return last.output(mean.scan(_fixed(np.maximum(ranges, high - low))), series)
+        return mean.scan(_fixed(np.maximum(ranges, high - low)))

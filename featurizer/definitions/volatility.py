@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
+from numpy.typing import NDArray
 from pydantic import Field
 
 from featurizer.definitions.price import FeatureOfFeature
-from featurizer.definitions.sampled import Sampled, bars_of
-from featurizer.feature import Batch, Output, PositiveDuration
+from featurizer.definitions.sampled import Sampled
+from featurizer.feature import Batch, Held, Input, Output, PositiveDuration
 
 if TYPE_CHECKING:
-    from featurizer.operators.bars import LastBar, TimeBars
+    from featurizer.operators.bars import BarSeries
     from featurizer.operators.changes import EventLag
     from featurizer.operators.recursions import EventMean
     from featurizer.operators.returns import SquaredReturns
-    from featurizer.operators.windows import WindowSums
+    from featurizer.operators.windows import WindowSum
 
 __all__ = ["ExponentialVolatility", "RealisedVolatility"]
 
@@ -39,18 +40,39 @@ class RealisedVolatility(FeatureOfFeature):
     held = False
     window: PositiveDuration
 
-    def start(self) -> tuple[SquaredReturns, WindowSums]:
-        """Return the last value, and the squares within two windows."""
+    def inputs(self) -> tuple[Input, ...]:
+        """Return the squared returns of the feature named, or of the mid price."""
+        return (_SquaredReturn(feature=self.feature, instrument=self.instrument),)
+
+    def start(self) -> WindowSum:
+        """Return the squares within two windows."""
+        from featurizer.operators.windows import WindowSum
+
+        return WindowSum(self.window)
+
+    def push(self, state: WindowSum, batch: Batch) -> Output:
+        """Sum the squares over the window."""
+        reads, updates = state.scan(batch.columns[0], batch)
+        return Output(np.sqrt(reads), np.sqrt(updates) if batch.materialise else updates)
+
+
+class _SquaredReturn(FeatureOfFeature):
+    """ln(x / x before)^2 of each update: made once, whatever the windows that sum it up."""
+
+    def start(self) -> tuple[SquaredReturns, Held]:
         from featurizer.operators.returns import SquaredReturns
-        from featurizer.operators.windows import WindowSums
 
-        return SquaredReturns(), WindowSums(self.window)
+        return SquaredReturns(), Held()
 
-    def push(self, state: tuple[SquaredReturns, WindowSums], batch: Batch) -> Output:
-        """Square the returns, then sum them over the window."""
-        squares = state[0].scan(batch.columns[0])
-        reads, updates = state[1].scan(squares.reshape(1, -1), batch)
-        return Output(np.sqrt(reads[0]), np.sqrt(updates[0]))
+    def push(self, state: tuple[SquaredReturns, Held], batch: Batch) -> Output:
+        squares, newest = state
+        if not len(batch.times):
+            return Output(newest.repeated(len(batch.read_times)), batch.columns[0])
+        updates = squares.scan(batch.columns[0])
+        if not len(batch.read_times):  # as a part of others it is never read
+            newest.value = updates[-1]
+            return Output(batch.columns[0][:0], updates)
+        return Output(newest.read(updates[batch.picks], batch), updates)
 
 
 class ExponentialVolatility(Sampled):
@@ -74,22 +96,19 @@ class ExponentialVolatility(Sampled):
         """By then the first return weighs less than 1e-17."""
         return int(40.0 / (1.0 - self.decay)) * self.every
 
-    def start(self) -> tuple[TimeBars, EventLag, EventMean, LastBar]:
-        """Return the bar in the making, the last price, and the mean square."""
-        from featurizer.operators.bars import LastBar, TimeBars
+    def memory(self) -> tuple[EventLag, EventMean]:
+        """Return the last price, and the mean square."""
         from featurizer.operators.changes import EventLag
         from featurizer.operators.recursions import EventMean
 
-        lag = EventLag(1, "log_return")
-        return TimeBars(self.every), lag, EventMean(1.0 - self.decay), LastBar()
+        return EventLag(1, "log_return"), EventMean(1.0 - self.decay)
 
-    def push(self, state: tuple[TimeBars, EventLag, EventMean, LastBar], batch: Batch) -> Output:
-        """Sample, take returns, smooth their squares."""
+    def of_bars(self, memory: tuple[EventLag, EventMean], series: BarSeries) -> NDArray[Any]:
+        """Take returns, and smooth their squares."""
         from featurizer.operators.bars import CLOSE
 
-        bars, lag, mean, last = state
-        series = bars_of(bars, batch.columns[0], batch)
+        lag, mean = memory
         returns = lag.scan(series.table[CLOSE])
         squares = returns * returns
         squares.flags.writeable = False
-        return last.output(np.sqrt(mean.scan(squares)), series)
+        return np.sqrt(mean.scan(squares))

@@ -9,6 +9,7 @@ from typing import Final
 
 import numpy as np
 
+from clock.nearest import nearest
 from featurizer.errors import MarketDataError
 from featurizer.ingest.convert import TimeFormat, choices, instants, integers, numbers
 from featurizer.ingest.files import Batch, TableFile
@@ -17,7 +18,6 @@ from featurizer.ingest.pipeline import Rows, Target, ingest_rows
 from featurizer.ingest.receipts import Receipts
 from featurizer.ingest.report import IngestReport
 from featurizer.market import Array, Kind
-from featurizer.nearest import nearest
 
 __all__ = ["Layout", "ingest_delimited"]
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from typing import Final
 
+from clock.nearest import nearest
 from featurizer.errors import MarketDataError
-from featurizer.nearest import nearest
 
 __all__ = ["parse_columns", "resolve_columns"]
 

@@ -26,9 +26,8 @@ What holds for all of them:
 
 | file | operators |
 |---|---|
-| `windows` | sum; with a column of ones, count and rate |
+| `windows` | sum, min, max; with a column of ones, count and rate |
 | `moments` | mean, variance, standard deviation, z-score; covariance, correlation, beta of two |
-| `extremes` | min, max |
 | `ranks` | median, quantile, first, last, count |
 | `counts` | any of these over the last N updates |
 | `exponential`, `recursions` | exponential mean, variance, covariance, in time and by the event |

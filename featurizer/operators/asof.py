@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from clock.compiled import kernel
 from featurizer.feature import Batch, Output
+from featurizer.operators.windows import BEYOND, NOTHING, SPARE, passed
 
 __all__ = ["LAGGED", "LOG_RETURN", "Lagged"]
 
@@ -19,7 +20,7 @@ LOG_RETURN: Final = 1
 """Read log(value now / value of *lag* ago); NaN unless both are positive."""
 
 # places in the integer state
-_LAG, _MODE, _HEAD, _SIZE, _UPDATE, _READ = range(6)
+_LAG, _MODE, _HEAD, _TAIL, _UPDATE, _READ = range(6)
 _FIRST_CAPACITY = 64
 
 
@@ -39,8 +40,8 @@ class Lagged:
         self._ints[_LAG] = lag_ns
         self._ints[_MODE] = mode
         self._current = np.full(1, np.nan)
-        self._times = np.zeros(_FIRST_CAPACITY, np.int64)
-        self._values = np.zeros(_FIRST_CAPACITY)
+        self._times = np.full(_FIRST_CAPACITY + SPARE, BEYOND)
+        self._values = np.zeros(_FIRST_CAPACITY + SPARE)
 
     def scan(self, values: NDArray[Any], batch: Batch) -> Output:
         """Absorb a batch's updates; return the values at its reads, and after updates if asked.
@@ -50,20 +51,14 @@ class Lagged:
             batch: When the updates came, and what is read when.
         """
         reads = np.empty(len(batch.read_times))
-        updates = np.empty(len(batch.times) if batch.materialise else 0)
+        updates = np.empty(len(batch.times)) if batch.materialise else NOTHING
         given = (batch.times, values, batch.read_times, batch.read_counts)
         while not _scan(
             *given, self._ints, self._current, self._times, self._values, reads, updates
         ):
-            self._grow()
+            self._times = np.concatenate([self._times, self._times])
+            self._values = np.concatenate([self._values, self._values])
         return Output(reads, updates)
-
-    def _grow(self) -> None:
-        """Double the ring, its oldest entry first."""
-        head = int(self._ints[_HEAD])
-        self._times = np.concatenate([np.roll(self._times, -head), self._times])
-        self._values = np.concatenate([np.roll(self._values, -head), self._values])
-        self._ints[_HEAD] = 0
 
 
 @kernel
@@ -79,57 +74,71 @@ def _scan(
     reads: NDArray[Any],
     updates: NDArray[Any],
 ) -> bool:
-    """Scan from where the state says; return False when the ring is full."""
-    n, m = len(times), len(read_times)
-    materialise = len(updates) > 0
-    capacity = len(held)
-    mask = capacity - 1  # capacities are powers of two
-    lag, mode, head, size = ints[_LAG], ints[_MODE], ints[_HEAD], ints[_SIZE]
-    i, q = ints[_UPDATE], ints[_READ]
-    current = last[0]
-    limit = read_counts[q] if q < m else n
-    full = False
+    """Scan from where the state says; return False when there is no room for what is held."""
+    n, m, materialise = len(times), len(read_times), len(updates) > 0
+    capacity = len(held_times) - SPARE
+    lag, head, tail = ints[_LAG], ints[_HEAD], ints[_TAIL]
+    logs = ints[_MODE] == LOG_RETURN
+    i, q, current = ints[_UPDATE], ints[_READ], last[0]
     while True:
-        reading = i >= limit
-        if reading and q >= m:
-            break
-        now = read_times[q] if reading else times[i]
-        x = current if reading else values[i]
-        same = x == current or (x != x and current != current)
-        changed = not reading and (size == 0 or not same)
-        if reading or (changed and size == capacity):
-            # what lies before the newest value at or before now - lag is never read again
-            while size > 1 and held_times[(head + 1) & mask] <= now - lag:
-                head = (head + 1) & mask
-                size -= 1
-        if changed:
-            if size == capacity:
-                full = True
-                break
-            place = (head + size) & mask
-            held_times[place] = now
-            held[place] = x
-            size += 1
-            current = x
-        if not reading:
+        # updates, while there is room for them
+        begin, before = i, current
+        while i < n:
+            x = values[i]
+            if tail == 0 or not (x == current or (x != x and current != current)):
+                if tail == capacity:
+                    break
+                held_times[tail], held[tail] = times[i], x
+                tail += 1
+                current = x
             i += 1
-            if not materialise:
-                continue
-            while size > 1 and held_times[(head + 1) & mask] <= now - lag:
-                head = (head + 1) & mask
-                size -= 1
-        value = np.nan
-        if size > 0 and held_times[head] <= now - lag:
-            value = held[head]
-        if mode == LOG_RETURN:
-            value = math.log(current / value) if current > 0.0 and value > 0.0 else np.nan
-        if reading:
-            reads[q] = value
+        held_times[tail : tail + SPARE] = BEYOND
+        # what is read before the next of them
+        q_begin, start = q, head
+        while q < m and read_counts[q] <= i:
+            since = read_times[q] - lag
+            head = passed(held_times, head + 1, since) - 1
+            reads[q] = held[head] if held_times[head] <= since else np.nan
+            if logs:
+                place = read_counts[q] - 1
+                reads[q] = _ratio(values[place] if place >= begin else before, reads[q])
             q += 1
-            limit = read_counts[q] if q < m else n
-        else:
-            updates[i - 1] = value
-    ints[_HEAD], ints[_SIZE] = head, size
-    ints[_UPDATE], ints[_READ] = (i, q) if full else (0, 0)
+        if materialise:
+            for j in range(begin, i):
+                since = times[j] - lag
+                start = passed(held_times, start + 1, since) - 1
+                updates[j] = held[start] if held_times[start] <= since else np.nan
+                if logs:
+                    updates[j] = _ratio(values[j], updates[j])
+            head = max(head, start)
+        if logs:
+            _take_logs(reads[q_begin:q])
+            if materialise:
+                _take_logs(updates[begin:i])
+        if i >= n and q >= m:
+            break
+        # what lies before the newest value at or before now - lag is never read again
+        head = passed(held_times, head + 1, times[i] - lag) - 1
+        if head <= capacity // 2:
+            ints[_HEAD], ints[_TAIL], ints[_UPDATE], ints[_READ] = head, tail, i, q
+            last[0] = current
+            return False
+        for j in range(head, tail):
+            held_times[j - head], held[j - head] = held_times[j], held[j]
+        tail -= head
+        head = 0
+    ints[_HEAD], ints[_TAIL], ints[_UPDATE], ints[_READ] = head, tail, 0, 0
     last[0] = current
-    return not full
+    return True
+
+
+@kernel
+def _ratio(after: float, before: float) -> float:
+    return after / before if after > 0.0 and before > 0.0 else np.nan
+
+
+@kernel
+def _take_logs(ratios: NDArray[Any]) -> None:
+    """Take logarithms in a loop of their own: a call in the midst of one slows all of it."""
+    for j in range(len(ratios)):
+        ratios[j] = math.log(ratios[j]) if ratios[j] == ratios[j] else np.nan

@@ -7,6 +7,7 @@ as they come, and those up to it are left out. Before the first snapshot there i
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Final
 
 import numpy as np
@@ -40,7 +41,7 @@ _FULL, _BACK, _LOST = 1, 2, 3
 
 
 class BookScan:
-    """A book kept record by record, and one number read from it.
+    """A book kept record by record, and some numbers read from it.
 
     NaN while there is no book, while a side is empty, and while the best bid is not below the best
     ask. Within one message the book lies between two states: rows emitted with each depth record
@@ -49,28 +50,29 @@ class BookScan:
     Memory: the levels of the book, and the last `RECENT` differences.
 
     Args:
-        what: `IMBALANCE`, `WEIGHTED_PRICE` or `LIQUIDITY`.
-        reach: How many levels of each side; of `LIQUIDITY`, which share of the mid.
+        asked: Of each number what it is (`IMBALANCE`, `WEIGHTED_PRICE` or `LIQUIDITY`), and how
+            many levels of each side it takes; of `LIQUIDITY`, which share of the mid.
     """
 
     __slots__ = ("_ints", "_levels", "_recent", "_what")
 
-    def __init__(self, what: int, reach: float) -> None:
-        self._what = np.array([float(what), reach])
+    def __init__(self, asked: Sequence[tuple[int, float]]) -> None:
+        self._what = np.array(asked, np.float64)
         self._ints = np.zeros(12, np.int64)
         self._ints[_LAST] = self._ints[_SINCE] = self._ints[_SNAPSHOT_AT] = _NEVER
         # for either side: prices (asks' negated), so that the best is the last; and quantities
         self._levels = np.zeros((4, _FIRST_CAPACITY))
         self._recent = np.zeros((4, RECENT))
 
-    def scan(self, batch: Batch) -> Output:
-        """Absorb a batch of depth records, columns as `DEPTH_COLUMNS`; return what is read.
+    def scan(self, batch: Batch) -> list[Output]:
+        """Absorb a batch of depth records, columns as `DEPTH_COLUMNS`; return each number's values.
 
         Raises:
             MarketDataError: If differences go back in sequence, or too many came before a snapshot.
         """
-        reads = np.empty(len(batch.read_times))
-        updates = np.empty(len(batch.times) if batch.materialise else 0)
+        numbers = len(self._what)
+        reads = np.empty((numbers, len(batch.read_times)))
+        updates = np.empty((numbers, len(batch.times) if batch.materialise else 0))
         side, price, quantity, is_snapshot, sequence = batch.columns
         while code := _scan(
             batch.times, side, price, quantity, is_snapshot, sequence, batch.read_counts,
@@ -80,7 +82,7 @@ class BookScan:
             if code != _FULL:
                 raise self._refusal(code, batch)
             self._levels = np.concatenate([self._levels, self._levels], axis=1)
-        return Output(reads, updates)
+        return [Output(reads[k], updates[k]) for k in range(numbers)]
 
     def _refusal(self, code: int, batch: Batch) -> MarketDataError:
         got = int(batch.columns[4][self._ints[_UPDATE]])
@@ -123,7 +125,8 @@ def _scan(
         if i >= limit:
             if q >= m:
                 break
-            reads[q] = _value(ints, levels, what)
+            for k in range(len(what)):
+                reads[k, q] = _value(ints, levels, what[k])
             q += 1
             limit = read_counts[q] if q < m else n
             continue
@@ -151,8 +154,9 @@ def _scan(
         if code != 0:
             ints[_UPDATE], ints[_READ] = i, q
             return code
-        if len(updates) > 0:
-            updates[i] = _value(ints, levels, what)
+        if updates.shape[1] > 0:
+            for k in range(len(what)):
+                updates[k, i] = _value(ints, levels, what[k])
         i += 1
     ints[_UPDATE] = ints[_READ] = 0
     return 0

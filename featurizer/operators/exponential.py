@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from clock.compiled import kernel
 from featurizer.feature import Batch, Output
+from featurizer.operators.windows import NOTHING
 
 __all__ = ["ExponentialMean"]
 
@@ -39,7 +40,7 @@ class ExponentialMean:
             batch: When the updates came, and what is read when.
         """
         reads = np.empty(len(batch.read_times))
-        updates = np.empty(len(batch.times) if batch.materialise else 0)
+        updates = np.empty(len(batch.times)) if batch.materialise else NOTHING
         given = (batch.times, values, batch.read_times, batch.read_counts)
         _scan(*given, self._floats, self._since, reads, updates)
         return Output(reads, updates)

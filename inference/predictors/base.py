@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Sequence
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
+from clock.nearest import did_you_mean
 from inference.errors import FeatureMismatchError, PredictorError
 
 BUILT_IN = {"XGBoostPredictor": "inference.predictors.xgboost.XGBoostPredictor"}
@@ -143,10 +143,8 @@ def check_columns(wanted: Sequence[str], columns: Sequence[str], where: str) -> 
 
 
 def _unknown(name: str, known: Any) -> PredictorError:
-    near = get_close_matches(name, list(known), n=1)
-    hint = f" Did you mean '{near[0]}'?" if near else ""
     names = ", ".join(sorted(BUILT_IN))
     return PredictorError(
         f"`predictor_class_name` must be a built-in predictor or a dotted path: got '{name}'."
-        f"{hint} Built in: {names}."
+        f"{did_you_mean(name, known)} Built in: {names}."
     )

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from backtester.errors import StrategyError
 from backtester.run import Run
 from backtester.scenario import Scenario
 from featurizer.config import row_names
@@ -50,6 +51,37 @@ class Trader(Recorder):
         ctx.buy(prediction.instrument, 0.1)
 
 
+class Looker(Recorder):
+    """Asks for the newest row and answer of each instrument whenever it is woken."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.rows: dict[str, Any] = {}
+        self.answers: dict[str, Any] = {}
+        self.looked = 0
+
+    def on_quote(self, ctx: Any, quote: Any) -> None:
+        self.look(ctx)
+
+    def on_features(self, ctx: Any, row: Any) -> None:
+        self.rows[row.instrument] = row
+        self.look(ctx)
+
+    def on_prediction(self, ctx: Any, prediction: Any) -> None:
+        self.answers[prediction.instrument] = prediction
+        self.look(ctx)
+
+    def look(self, ctx: Any) -> None:
+        for name in (ALPHA, BETA):
+            assert str(ctx.features_of(name)) == str(self.rows.get(name))  # NaN is not NaN
+            assert ctx.inference.latest(instrument=name) == self.answers.get(name)
+        newest = ctx.inference.latest()
+        assert newest is None or newest in self.answers.values()
+        # both are there, and the newest of all is not the one that was asked for
+        both = len(self.answers) == len(self.rows) == 2
+        self.looked += both and ctx.inference.latest(instrument=ALPHA) != newest
+
+
 def walk(base: float, seed: int) -> list[Quote]:
     draw = np.random.Generator(np.random.Philox(seed))
     times = np.cumsum(draw.integers(0, 4, 120)) * 1.0
@@ -64,7 +96,9 @@ def walk(base: float, seed: int) -> list[Quote]:
     ]
 
 
-def played(root: Path, mode: str, features: Any, window_rows: int = 8192) -> tuple[Any, Trader]:
+def played(
+    root: Path, mode: str, features: Any, window_rows: int = 8192, strategy: Any = Trader
+) -> tuple[Any, Any]:
     folder = root / f"{mode}-{window_rows}"
     quotes = {ALPHA: walk(100.0, 1), BETA: walk(500.0, 2)}
     catalog = make_catalog(folder, quotes, {BETA: [Trade(30.0), Trade(30.0), Trade(90.0)]})
@@ -75,7 +109,7 @@ def played(root: Path, mode: str, features: Any, window_rows: int = 8192) -> tup
         )
     )  # fmt: skip
     names = row_names(["mid", "imbalance"], features.get("rows", 1))
-    trader = Trader()
+    trader = strategy()
     run = Run(scenario, trader, catalog, {"main": Constant(*names)}, mode=mode, keep_trace=True)
     return run.execute(window_rows), trader
 
@@ -118,6 +152,38 @@ def test_a_prediction_is_held_against_the_label_of_its_own_instrument(tmp_path: 
         own = answers.filter(answers["instrument"] == name)["label_before"].drop_nans()
         assert len(own) > 5
         assert own.is_between(base - 80, base + 80).all()
+
+
+@pytest.mark.parametrize(
+    ("mode", "window_rows"), [("ahead", 8192), ("ahead", 7), ("lockstep", 8192)]
+)
+def test_each_instruments_newest_row_and_answer_are_those_last_heard_of(
+    tmp_path: Path, mode: str, window_rows: int
+) -> None:
+    features = EACH | {"sampling": {"input": "quotes"}}
+    _, looker = played(tmp_path, mode, features, window_rows, Looker)
+    assert looker.looked > 50
+
+
+def test_the_newest_of_an_unknown_instrument_is_refused_by_name(tmp_path: Path) -> None:
+    class Asker(Recorder):
+        def on_features(self, ctx: Any, row: Any) -> None:
+            ctx.features_of("SIM.ALPA")
+
+    with pytest.raises(StrategyError, match=f"Did you mean '{ALPHA}'"):
+        played(tmp_path, "ahead", EACH | {"sampling": "7ms"}, strategy=Asker)
+
+
+def test_each_instrument_has_an_information_coefficient_of_its_own(tmp_path: Path) -> None:
+    result, _ = played(tmp_path, "ahead", EACH | {"sampling": "7ms"})
+    found = result.summary["information_coefficient_by_instrument"]
+    done = result.predictions.filter(result.predictions["outcome"] == "completed")
+    for name in (ALPHA, BETA):
+        own = done.filter(done["instrument"] == name)
+        change = (own["label_after"] - own["label_before"]).to_numpy()
+        known = np.isfinite(change)
+        expected = np.corrcoef(own["value"].to_numpy()[known], change[known])[0, 1]
+        assert found[name]["information_coefficient"] == pytest.approx(expected, abs=1e-6)
 
 
 def test_a_model_of_other_rows_is_refused_with_both_lists(tmp_path: Path) -> None:

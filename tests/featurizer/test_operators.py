@@ -36,19 +36,19 @@ def sums(operator: WindowSums, times: Any, values: Any, reads: Any) -> list[floa
 
 
 def test_a_window_sum_leaves_out_its_first_bound_and_takes_in_its_last() -> None:
-    operator = WindowSums(10)
+    operator = WindowSums(10, 1)
     assert str(sums(operator, [0, 4, 10], [1, 2, 4], [0, 4, 9, 10, 13, 14, 19, 20])) == (
         "[nan, nan, nan, 6.0, 6.0, 4.0, 4.0, 0.0]"
     )
 
 
 def test_a_window_sum_after_a_silence_longer_than_two_windows_starts_anew() -> None:
-    operator = WindowSums(10)
+    operator = WindowSums(10, 1)
     assert sums(operator, [0, 1, 100], [1, 2, 4], [50, 100, 105]) == [0.0, 4.0, 4.0]
 
 
 def test_a_window_sum_takes_instants_before_1970() -> None:
-    assert sums(WindowSums(10), [-25, -15, -11], [1, 2, 4], [-15, -6, -5]) == [2.0, 6.0, 4.0]
+    assert sums(WindowSums(10, 1), [-25, -15, -11], [1, 2, 4], [-15, -6, -5]) == [2.0, 6.0, 4.0]
 
 
 def test_an_update_of_nan_is_left_out_of_every_column() -> None:
@@ -84,7 +84,7 @@ def test_a_window_sum_does_not_drift_and_does_not_remember_a_jump() -> None:
     length = 5000
     at = [int(times[-1]), int(times[280_000])]
     for now, value in zip(
-        sorted(at), sums(WindowSums(length), times, values, sorted(at)), strict=True
+        sorted(at), sums(WindowSums(length, 1), times, values, sorted(at)), strict=True
     ):
         exact = math.fsum(values[(times > now - length) & (times <= now)])
         assert value == pytest.approx(exact, rel=1e-13)
@@ -95,13 +95,13 @@ def test_a_window_sum_has_the_same_bits_wherever_the_run_started() -> None:
     times = np.cumsum(rng.integers(0, 10, 5000))
     values = rng.random(5000)
     reads = np.arange(15_000, int(times[-1]), 11)
-    whole = sums(WindowSums(3000), times, values, reads)
+    whole = sums(WindowSums(3000, 1), times, values, reads)
     for begin in (1, 777, 1500):
-        assert sums(WindowSums(3000), times[begin:], values[begin:], reads) == whole
+        assert sums(WindowSums(3000, 1), times[begin:], values[begin:], reads) == whole
 
 
 def test_an_operators_memory_depends_on_its_window_not_on_the_run() -> None:
-    for operator, shape in ((WindowSums(1000), (1, -1)), (Lagged(1000), (-1,))):
+    for operator, shape in ((WindowSums(1000, 1), (1, -1)), (Lagged(1000), (-1,))):
         sizes = []
         for turn in range(20):
             times = np.arange(1000) * 10 + turn * 10_000
@@ -160,7 +160,7 @@ def test_growing_late_and_with_a_ring_that_has_turned_loses_nothing() -> None:
     values = np.arange(1.0, len(times) + 1)
     reads = np.arange(0, 7000, 13)
     lagged = Lagged(500).scan(fixed(values), batch(times, reads)).reads
-    summed = sums(WindowSums(500), times, values, reads)
+    summed = sums(WindowSums(500, 1), times, values, reads)
     for now, past, total in zip(reads[40:], lagged[40:], summed[40:], strict=True):
         assert past == values[(times <= now - 500).nonzero()[0][-1]]
         assert total == values[(times > now - 500) & (times <= now)].sum()

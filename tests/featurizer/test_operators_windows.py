@@ -15,10 +15,9 @@ from hypothesis import strategies as st
 
 from featurizer.feature import Batch
 from featurizer.operators.counts import Places
-from featurizer.operators.extremes import WindowExtreme
 from featurizer.operators.moments import WindowMoments
 from featurizer.operators.ranks import COUNT, FIRST, LAST, WindowRank
-from featurizer.operators.windows import WindowSums
+from featurizer.operators.windows import WindowExtreme, WindowSum
 from tests.featurizer.test_operators import batch, fixed
 
 NAN = math.nan
@@ -53,18 +52,9 @@ class Moment:
         return getattr(reads, self.what)(*self.args), getattr(updates, self.what)(*self.args)
 
 
-class Sum:
-    def __init__(self, length: int) -> None:
-        self.sums = WindowSums(length)
-
-    def scan(self, values: Any, given: Batch) -> tuple[Any, Any]:
-        reads, updates = self.sums.scan(values.reshape(1, -1), given)
-        return reads[0], updates[0]
-
-
 # how the operator is made, and what a window of values should give
 KINDS: dict[str, tuple[Callable[[int], Any], Fresh]] = {
-    "sum": (Sum, math.fsum),
+    "sum": (WindowSum, math.fsum),
     "mean": (
         lambda n: Moment(n, "mean_x"),
         lambda values: math.fsum(values) / len(values) if values else NAN,

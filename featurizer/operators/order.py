@@ -1,0 +1,85 @@
+"""Walks along two sorted columns at once: cheaper than a search for each of many instants."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from clock.compiled import kernel, readonly
+
+__all__ = ["counted", "first_from", "largest_counted"]
+
+Array = NDArray[Any]
+
+
+def counted(stream: Array, instants: Array, inclusive: bool) -> Array:
+    """Return how many records come before each instant, or by it where *inclusive*. Shape (n,).
+
+    Args:
+        stream: When each record came, never decreasing. Read-only.
+        instants: Never decreasing. Shape (n,), read-only.
+        inclusive: Whether a record at an instant comes by it.
+
+    Example:
+        >>> stream, instants = readonly(np.array([1, 3, 3])), readonly(np.array([3, 4]))
+        >>> counted(stream, instants, False).tolist(), counted(stream, instants, True).tolist()
+        ([1, 3], [3, 3])
+    """
+    counts = np.empty(len(instants), np.int64)
+    _count(stream, instants, inclusive, counts)
+    return readonly(counts)
+
+
+def largest_counted(values: Array, counts: Array, before: int) -> Array:
+    """Return the largest of *before* and the first so many values, for each count in order."""
+    largest = np.empty(len(counts), np.int64)
+    _largest(values, counts, before, largest)
+    return largest
+
+
+def first_from(stream: Array, instants: Array, found: Array) -> None:
+    """Set what is found for each instant to the first record at or after it, if that is earlier.
+
+    Args:
+        stream: When each record came, never decreasing. Read-only.
+        instants: Never decreasing. Shape (n,), read-only.
+        found: Left as it is where no record is left. Shape (n,), written to.
+    """
+    _first(stream, instants, found)
+
+
+@kernel
+def _count(stream: Array, instants: Array, inclusive: bool, counts: Array) -> None:
+    i, n = 0, len(stream)
+    for k in range(len(instants)):
+        instant = instants[k]
+        if inclusive:
+            while i < n and stream[i] <= instant:
+                i += 1
+        else:
+            while i < n and stream[i] < instant:
+                i += 1
+        counts[k] = i
+
+
+@kernel
+def _largest(values: Array, counts: Array, before: int, largest: Array) -> None:
+    i = 0
+    for k in range(len(counts)):
+        while i < counts[k]:
+            before = max(before, values[i])
+            i += 1
+        largest[k] = before
+
+
+@kernel
+def _first(stream: Array, instants: Array, found: Array) -> None:
+    i, n = 0, len(stream)
+    for k in range(len(instants)):
+        while i < n and stream[i] < instants[k]:
+            i += 1
+        if i == n:
+            return
+        found[k] = min(found[k], stream[i])
