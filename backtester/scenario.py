@@ -38,6 +38,7 @@ __all__ = [
 ]
 
 DEFAULT_LOOP = "main"
+_LOOP_KEYS = {"model_uri", "variants"}
 
 
 class _Strict(BaseModel):
@@ -130,7 +131,7 @@ def _as_map(value: Any) -> Any:
     if (
         isinstance(value, dict)
         and value
-        and not any(isinstance(v, dict) and "model_uri" in v for v in value.values())
+        and not any(isinstance(v, dict) and _LOOP_KEYS & set(v) for v in value.values())
     ):
         return {DEFAULT_LOOP: value}
     return value
