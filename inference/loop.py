@@ -24,15 +24,16 @@ from inference.rows import (
     went_back,
 )
 from inference.schedule import (
+    NO_CHANGES,
     NOTHING,
     LoopOutput,
     Outcome,
     Outcomes,
-    as_outcomes,
     as_submissions,
 )
 from inference.serving import deployment, own
 from inference.serving import state as f
+from inference.serving.widen import attempts_of, plain_outcomes
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -246,10 +247,9 @@ class InferenceLoop:
         else:
             value = np.full(ended, np.nan)
             value[answered] = self._predict(state.asked[:ended][answered])
-        return LoopOutput(
-            as_submissions(state.records[f.OUTCOME_FIELDS :, :asked].copy()),
-            as_outcomes(columns, value),
-        )
+        submissions = as_submissions(state.records[f.OUTCOME_FIELDS :, :asked].copy())
+        outcomes = plain_outcomes(columns, value)
+        return LoopOutput(submissions, outcomes, attempts_of(outcomes), NO_CHANGES)
 
     def _predict(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return one value a row; a model whose bits depend on the batch is asked row by row."""
