@@ -30,6 +30,7 @@ def check(config: InferenceConfig) -> None:
     """
     for name, deployment in config.deployments.items():
         _check_sizes(name, deployment)
+        _check_queue(name, deployment)
         _check_fallback(config, name, deployment)
         _check_fault_replicas(name, deployment)
     _check_deadlines(config)
@@ -57,6 +58,15 @@ def _check_sizes(name: str, deployment: Deployment) -> None:
             f"{_of(name)}`service_time.sizes` must reach `max_batch_size`: got sizes up to "
             f"{service.largest}, batches up to {most}. Measure larger ones, or lower "
             "`max_batch_size`."
+        )
+
+
+def _check_queue(name: str, deployment: Deployment) -> None:
+    discipline = deployment.queue.discipline
+    if deployment.router.kind == "power_of_two" and discipline != "fifo":
+        raise ValueError(
+            f"{_of(name)}`queue.discipline` must be fifo with `router: power_of_two`, which places "
+            f"the oldest request first as Ray does: got {discipline}. Take another router."
         )
 
 
