@@ -1,0 +1,207 @@
+"""One replica: what it has accepted, and how it puts requests together."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import TYPE_CHECKING
+
+from tests.reference.serving.records import Attempt, Execution
+
+if TYPE_CHECKING:
+    from tests.reference.serving.deployment import Deployment
+
+TIMER = 4
+
+
+class Replica:
+    """`state` is starting, ready, draining, down or stopped.
+
+    `queue` holds what the router gave it and it has no room for yet; `ongoing` what it has accepted
+    and not completed, `running` being the part of it that executes.
+    """
+
+    def __init__(self, deployment: Deployment, index: int) -> None:
+        self.deployment, self.index = deployment, index
+        self.state = "starting"
+        self.starts = 0
+        self.limit = deployment.settings.max_ongoing
+        self.clear(0)
+
+    def clear(self, now: int) -> None:
+        """Forget all work; what executes ends now."""
+        for execution in getattr(self, "running", []):
+            execution.stopped_at = now
+        self.served = 0
+        self.queue: list[Attempt] = []
+        self.ongoing: list[Attempt] = []
+        self.running: list[Execution] = []
+        self.batcher: Batcher = BATCHERS[self.deployment.settings.batching.kind](self)
+
+    def become_ready(self) -> None:
+        """Be there for work; it has served nothing since this start."""
+        self.state, self.served = "ready", 0
+
+    @property
+    def has_room(self) -> bool:
+        """Whether it accepts one more."""
+        return len(self.ongoing) < self.limit
+
+    def accept(self, attempt: Attempt) -> None:
+        """Take a request in, to be served."""
+        attempt.routed_at, attempt.replica = self.deployment.now, self.index
+        self.ongoing.append(attempt)
+        self.batcher.waiting.append(attempt)
+
+    def begin(self, members: list[Attempt], batched: bool) -> None:
+        """Start an execution."""
+        self.running.append(self.deployment.begin(self, members, batched))
+
+    def forget(self, attempt: Attempt) -> bool:
+        """Drop a request that was cancelled; return whether that was still possible."""
+        if attempt in self.queue:
+            self.queue.remove(attempt)
+            return True
+        alone = [one for one in self.running if one.members == [attempt] and not one.batched]
+        for execution in alone:
+            execution.stopped_at = self.deployment.now
+            self.running.remove(execution)
+        if alone or self.batcher.forget(attempt):
+            self.ongoing.remove(attempt)
+            self.deployment.router.left(self, attempt)
+            return True
+        return False
+
+    def stop_if_drained(self) -> None:
+        """Stop when there is nothing left to finish."""
+        if self.state == "draining" and not self.queue and not self.ongoing:
+            self.state = "stopped"
+
+
+class Batcher:
+    """Without batching: each request starts as soon as it is accepted."""
+
+    def __init__(self, replica: Replica) -> None:
+        self.replica = replica
+        self.settings = replica.deployment.settings.batching
+        self.waiting: list[Attempt] = []
+
+    def forget(self, attempt: Attempt) -> bool:
+        """Drop a request that waits; return whether it did."""
+        if attempt in self.waiting:
+            self.waiting.remove(attempt)
+            return True
+        return False
+
+    def step(self) -> None:
+        """Start whatever can start."""
+        while self.waiting:
+            attempt = self.waiting.pop(0)
+            attempt.batched_at = self.replica.deployment.now
+            self.replica.begin([attempt], batched=False)
+
+
+class RayBatcher(Batcher):
+    """One collector fills a batch; sealed batches wait for one of a few slots."""
+
+    def __init__(self, replica: Replica) -> None:
+        super().__init__(replica)
+        self.forming: list[Attempt] = []
+        self.sealed: list[list[Attempt]] = []
+        self.formed = 0
+
+    def forget(self, attempt: Attempt) -> bool:
+        """Drop a request that is in no sealed batch."""
+        if attempt in self.forming:
+            self.forming.remove(attempt)
+            if not self.forming:
+                self.formed += 1
+            return True
+        return super().forget(attempt)
+
+    @property
+    def blocked(self) -> bool:
+        """Whether an execution holds the event loop of the user's code."""
+        return self.settings.blocking and bool(self.replica.running)
+
+    def step(self) -> None:
+        """Collect, and start sealed batches, until neither is possible."""
+        while not self.blocked:
+            if self.sealed and len(self.replica.running) < self.settings.concurrent:
+                self.replica.begin(self.sealed.pop(0), batched=True)
+            elif len(self.forming) == self.settings.max_batch_size:
+                self._seal()
+            elif self.waiting:
+                self._take()
+            else:
+                return
+
+    def _take(self) -> None:
+        attempt = self.waiting.pop(0)
+        attempt.batched_at = self.replica.deployment.now
+        self.forming.append(attempt)
+        if len(self.forming) == 1:
+            at = attempt.batched_at + self.settings.wait
+            self._plan(at, partial(self._time_out, self.formed))
+
+    def _plan(self, instant: int, action: Callable[[], None]) -> None:
+        deployment = self.replica.deployment
+        deployment.plan(instant, TIMER, (deployment.place, self.replica.index), action)
+
+    def _time_out(self, batch: int) -> None:
+        if batch != self.formed or self.replica.batcher is not self:
+            return
+        if self.blocked:
+            end = max(execution.ends_at for execution in self.replica.running)
+            self._plan(end, partial(self._time_out, batch))
+            return
+        self._seal()
+        self.replica.deployment.dispatch()
+
+    def _seal(self) -> None:
+        self.sealed.append(self.forming)
+        self.forming = []
+        self.formed += 1
+        if self.waiting:
+            # The collector has the next batch's first item in hand before the slot is taken.
+            self._take()
+
+
+class TritonBatcher(Batcher):
+    """A free instance takes what waits, if it is enough or has waited long enough."""
+
+    def step(self) -> None:
+        """Start what the free instances take."""
+        while self.waiting and len(self.replica.running) < self.settings.concurrent:
+            size = self._size()
+            if size == 0:
+                return
+            members, self.waiting = self.waiting[:size], self.waiting[size:]
+            for member in members:
+                member.batched_at = self.replica.deployment.now
+            self.replica.begin(members, batched=True)
+
+    def _size(self) -> int:
+        now, settings = self.replica.deployment.now, self.settings
+        waiting = len(self.waiting)
+        if waiting >= settings.max_batch_size:
+            return settings.max_batch_size
+        oldest, delay = self.waiting[0].routed_at, settings.wait
+        if delay > 0 and now >= oldest + delay:
+            return waiting
+        preferred = [size for size in settings.preferred if size <= waiting]
+        if preferred:
+            return max(preferred)
+        if delay == 0:
+            return waiting
+        deployment = self.replica.deployment
+        key = (deployment.place, self.replica.index)
+        deployment.plan(oldest + delay, TIMER, key, deployment.dispatch)
+        return 0
+
+
+BATCHERS: dict[str, Callable[[Replica], Batcher]] = {
+    "none": Batcher,
+    "ray": RayBatcher,
+    "triton": TritonBatcher,
+}
