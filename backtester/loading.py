@@ -151,31 +151,44 @@ def scenario_instruments(scenario: Scenario, catalog: Catalog) -> list[Instrumen
     return found
 
 
-def load_predictor(scenario: Scenario, loop: str, scenario_file: str) -> Predictor:
-    """Resolve a loop's model once, load it, and refuse one that could have seen the run.
+def load_predictor(
+    scenario: Scenario, loop: str, scenario_file: str
+) -> Predictor | dict[str, Predictor]:
+    """Resolve a loop's models once, load them, and refuse one that could have seen the run.
 
     Args:
         scenario: The scenario.
         loop: Name of the loop.
         scenario_file: Named in the command that would make a missing model.
 
+    Returns:
+        The model, or one by the name of each variant where the loop has variants.
+
     Raises:
         ModelNotFoundError: If there is no such model; names the command that makes it.
         FeatureMismatchError: If it expects other features.
         ScenarioError: If it was trained on labels visible at or after the run's start.
     """
+    config = scenario.inference_config[loop]
+    hint = f"Make it with `lightcone train {scenario_file}`."
+    loaded = {
+        name: _load_model(uri, config.deployments[name].predictor_class_name, scenario, hint)
+        for name, uri in config.model_uris.items()
+    }
+    return loaded if config.variants else loaded[""]
+
+
+def _load_model(uri: str, class_name: str, scenario: Scenario, hint: str) -> Predictor:
     from inference.predictors.base import load_predictor as load_model
     from inference.registry import Registry
 
-    config = scenario.inference_config[loop]
-    hint = f"Make it with `lightcone train {scenario_file}`."
-    resolved = Registry().resolve(config.model_uri, hint=hint)
-    predictor = load_model(config.predictor_class_name, resolved.path, version=resolved.version)
+    resolved = Registry().resolve(uri, hint=hint)
+    predictor = load_model(class_name, resolved.path, version=resolved.version)
     record = predictor.training
     start = scenario.data.start
     if record is not None and record.last_label_visible_at >= start:
         raise ScenarioError(
-            f"inference_config.model_uri: the labels `{config.model_uri}` was trained on must be "
+            f"inference_config.model_uri: the labels `{uri}` was trained on must be "
             f"visible before the run's start ({format_instant(start)}): its last one became "
             f"visible at {format_instant(record.last_label_visible_at)}. Train it on an earlier "
             "range, or start the run later."

@@ -26,6 +26,7 @@ from inference.rows import (
 from inference.schedule import (
     NO_CHANGES,
     NOTHING,
+    Attempts,
     LoopOutput,
     Outcome,
     Outcomes,
@@ -187,6 +188,26 @@ class InferenceLoop:
                 f"pushed up to {self._watermark[0]}. Push up to it first."
             )
         return own.unfinished(self._state, until)
+
+    def finish_attempts(self, until: int) -> Attempts:
+        """Return the attempts still under way at the watermark, as `finish` returns requests."""
+        return attempts_of(self.finish(until))
+
+    def statistics(self, until: int) -> dict[str, dict[str, int]]:
+        """Return what the replicas of each deployment did in [start, until), in nanoseconds.
+
+        `busy_ns`: all executions together. `replica_ns`: how long replicas were ready, all
+        together. `slot_ns`: the same, times the executions that one replica can run at once.
+        """
+        had = (until - self.start) * self.config.num_replicas
+        return {
+            name: {
+                "busy_ns": int(own.busy_ns(self._state, until)),
+                "replica_ns": had,
+                "slot_ns": had,
+            }
+            for name in self.config.deployments
+        }
 
     def utilisation(self, until: int) -> float:
         """Return the busy time of the replicas in [start, until) as a share of all they had.
