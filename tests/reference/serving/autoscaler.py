@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 PHASE = 2
 SAMPLE, PUSH, TICK = range(3)
 MS = 1_000_000
+TOLERANCE = 1000
+"""Ray allows a microsecond for the rounding of its clock."""
 
 
 class Autoscaler:
@@ -38,7 +40,7 @@ class Autoscaler:
             action()
             self._every(step, interval, action, at + interval)
 
-        self.deployment.plan(at, PHASE, (self.deployment.place, step), act)
+        self.deployment.plan(at, PHASE, (step, self.deployment.place), act)
 
     def sample(self) -> None:
         """Read the gauge: what has arrived and is not done with."""
@@ -96,7 +98,7 @@ class Autoscaler:
         if direction < 0:
             delay = settings.to_zero_delay if target == 1 else settings.downscale_delay
             desired = desired if target == 1 else max(1, desired)
-        if now - self.wanted_since < delay:
+        if now - self.wanted_since + TOLERANCE < delay:
             return target
         self.wanted = 0
         return desired
@@ -105,21 +107,13 @@ class Autoscaler:
         deployment = self.deployment
         here = [r for r in deployment.replicas if r.state in ("starting", "ready", "down")]
         for _ in range(self.target - len(here)):
-            replica = self._free_replica()
-            replica.state = "starting"
+            replica = Replica(deployment, len(deployment.replicas))
+            deployment.replicas.append(replica)
             deployment.start_replica(replica, 0)
         not_ready = sorted((r for r in here if r.state != "ready"), key=lambda r: -r.index)
         ready = sorted((r for r in here if r.state == "ready"), key=lambda r: -r.index)
         for replica in [*not_ready, *ready][: max(0, len(here) - self.target)]:
             self._remove(replica)
-
-    def _free_replica(self) -> Replica:
-        for replica in self.deployment.replicas:
-            if replica.state == "stopped":
-                return replica
-        replica = Replica(self.deployment, len(self.deployment.replicas))
-        self.deployment.replicas.append(replica)
-        return replica
 
     def _remove(self, replica: Replica) -> None:
         if replica.state == "ready":

@@ -5,6 +5,7 @@ The hash is written out anew, from the published recipe of splitmix64.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from hashlib import blake2b
 from typing import Any
@@ -38,10 +39,10 @@ class Chance:
         name = int.from_bytes(blake2b(stream.encode(), digest_size=8).digest(), "little")
         self.key = mixed((name + (seed + 1) * GOLDEN) & MASK)
 
-    def __call__(self, identity: Identity, *further: int) -> float:
-        """Return a number strictly between 0 and 1."""
+    def __call__(self, identity: Identity, j: int = 0) -> float:
+        """Return number *j* of an identity, strictly between 0 and 1."""
         key = self.key
-        for part in (*identity, *further):
+        for part in (*identity, j):
             key = fold(key, part)
         return ((key >> 12) + 0.5) * 2.0**-52
 
@@ -67,8 +68,7 @@ def _between(sizes: Mapping[int, Draw]) -> Service:
         first, last = sizes[low](now, *key), sizes[high](now, *key)
         if low == high or size <= low:
             return first
-        span = high - low
-        return first + (2 * (last - first) * (size - low) + span) // (2 * span)
+        return math.floor(first + (last - first) * ((size - low) / (high - low)) + 0.5)
 
     return draw
 
@@ -85,7 +85,7 @@ def _recorded(model: Mapping[str, Any], chance: Chance) -> dict[int, Draw]:
 
     def draw_from(sample: list[int]) -> Draw:
         def draw(now: int, a: int, b: int, c: int, d: int) -> int:
-            return sample[int(chance((a, b, c, d), 0) * len(sample))]
+            return sample[int(chance((a, b, c, d)) * len(sample))]
 
         return draw
 

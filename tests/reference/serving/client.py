@@ -63,7 +63,6 @@ class InferenceLoop:
         self.attempts: list[Attempt] = []
         self.waiting: list[Request] = []
         self.in_flight: list[Request] = []
-        self.executions = 0
         self.skipped = 0
         self.newest: FeatureRow | None = None
         self.newest_answered: dict[int, int] = {}
@@ -95,6 +94,7 @@ class InferenceLoop:
     def _new_request(self, row: FeatureRow, repeat: int, own: bool) -> Request:
         request = Request(self.index, len(self.requests), row, repeat, self.agenda.now, own)
         self.requests.append(request)
+        self.retrying.gain()
         return request
 
     def submit(self, row: FeatureRow, values: list[float]) -> Request:
@@ -172,12 +172,11 @@ class InferenceLoop:
     def _leave(self, request: Request) -> None:
         """Let the first or next attempt leave, if the breaker of its variant lets it."""
         now = self.agenda.now
-        if not request.tries:
-            self.retrying.gain()
         variant = self.chooser.choose(request, now)
         if variant is None:
             self._end_at_once(request, "rejected", "no_variant")
             return
+        request.variant, request.fallback = variant, False
         breaker = self.breakers[variant]
         if breaker is None:
             self._send(request, variant, None)
@@ -191,7 +190,8 @@ class InferenceLoop:
         choice = fallback if isinstance(fallback, Mapping) else {}
         if "variant" in choice:
             names = [variant.name for variant in self.client.variants]
-            self._send(request, names.index(choice["variant"]), None)
+            request.variant, request.fallback = names.index(choice["variant"]), True
+            self._send(request, request.variant, None)
         elif "constant" in choice:
             request.value, request.fallback = float(choice["constant"]), True
             self._end_at_once(request, "completed", "breaker_open")
@@ -205,6 +205,7 @@ class InferenceLoop:
     def _send(self, request: Request, variant: int, epoch: int | None) -> None:
         now = self.agenda.now
         attempt = Attempt(request, len(request.tries), variant, sent_at=now, epoch=epoch)
+        attempt.fallback = request.fallback
         request.tries.append(attempt)
         self.deployments[variant].send(attempt)
         wait = self.client.retry.attempt_timeout
@@ -234,15 +235,18 @@ class InferenceLoop:
         """Take the reply to an attempt that becomes visible now, unless nobody waits for it."""
         request = attempt.request
         if attempt.outcome != "in_flight":
+            attempt.fate = "late"
+            self.end_both(attempt)
             return
         if outcome == "completed":
             name = self.client.variants[attempt.variant].name
             predict = self.predict if callable(self.predict) else self.predict[name]
             request.value = predict(request.values)
             self.chooser.learn(attempt.variant, self.agenda.now - attempt.sent_at)
+        attempt.fate = "seen"
         self._end_attempt(attempt, outcome, reason)
         if outcome == "completed":
-            if self.cache:
+            if self.cache and not request.fallback:
                 self.cache.write(request, self.agenda.now)
             self._end(request, outcome, reason)
         else:
@@ -250,12 +254,20 @@ class InferenceLoop:
 
     def _end_attempt(self, attempt: Attempt, outcome: str, reason: str) -> None:
         now = self.agenda.now
-        attempt.outcome, attempt.reason, attempt.ended_at = outcome, reason, now
+        attempt.outcome, attempt.reason, attempt.visible_at = outcome, reason, now
         attempt.request.last = frozen(attempt)
-        self.attempts.append(attempt.request.last)
+        self.end_both(attempt)
         breaker = self.breakers[attempt.variant]
         if breaker is not None:
             breaker.note(attempt, outcome, math.isnan(attempt.request.value), now)
+
+    def end_both(self, attempt: Attempt) -> None:
+        """Record an attempt once neither the client nor the deployment has anything of it."""
+        if attempt.outcome != "in_flight" and attempt.fate:
+            attempt.ended_at = self.agenda.now
+            if attempt.outcome == "timed_out":
+                attempt.reason = attempt.fate
+            self.attempts.append(attempt)
 
     def _give_up(self, attempt: Attempt) -> None:
         self.chooser.learn(attempt.variant, self.agenda.now - attempt.sent_at)
@@ -297,7 +309,8 @@ class InferenceLoop:
         self.ended.append(request)
         if outcome == "completed":
             self._note_answer(request)
-        if request in self.in_flight:
+        held_a_place = request in self.in_flight
+        if held_a_place:
             self.in_flight.remove(request)
         if outcome == "completed" and after_turn:
             # Caused by this instant's turn, so it comes after the instant's order reports.
@@ -305,18 +318,18 @@ class InferenceLoop:
             self.agenda.add(now, Rank.TIMER, key, partial(self.deliver, request))
         elif outcome == "completed":
             self.deliver(request)
-        if not request.own:
+        if held_a_place:
             self._plan_turn(now)
 
     def _note_answer(self, request: Request) -> None:
+        instrument, number = request.row.instrument, request.row.number
+        if not request.fallback:
+            self.last_answer[instrument] = request
         if request.own:
             return
-        instrument, number = request.row.instrument, request.row.number
         newest = self.newest_answered.get(instrument, -1)
         request.superseded = number < newest
         self.newest_answered[instrument] = max(number, newest)
-        if not request.superseded and not request.fallback:
-            self.last_answer[instrument] = request
 
     def utilisation(self, start: int, until: int) -> float:
         """Return the share of the replicas' time in `[start, until)` spent serving."""

@@ -107,7 +107,9 @@ class Deployment:
         now, client = self.now, self.client
         attempt.completed_at = now
         self.inside.remove(attempt)
-        if self.lost(attempt.identity) < self.faults.chance_of("lost_reply"):
+        if self.faults.strikes("lost_reply", None, self.lost, attempt.identity):
+            attempt.fate = "lost"
+            client.end_both(attempt)
             return
         back = now + self.draw_back(now, *attempt.identity)
         visible = back + self.draw_latency(back, *attempt.identity)
@@ -135,8 +137,14 @@ class Deployment:
         if attempt not in self.inside or attempt.cancelled:
             return
         if self.router.forget(attempt) or any(r.forget(attempt) for r in self.replicas):
-            self.inside.remove(attempt)
+            self.drop(attempt)
             self.dispatch()
+
+    def drop(self, attempt: Attempt) -> None:
+        """Have nothing of a cancelled attempt any more."""
+        self.inside.remove(attempt)
+        attempt.fate = "cancelled"
+        self.client.end_both(attempt)
 
     def dispatch(self) -> None:
         """Do whatever has become possible: give work to replicas, then start it."""
@@ -151,13 +159,13 @@ class Deployment:
         """Start an execution now; how long it takes is settled here."""
         now = self.now
         ends_at = now + self._duration(replica, members)
-        number, self.client.executions = self.client.executions, self.client.executions + 1
-        execution = Execution(number, members, replica.index, now, ends_at, batched)
+        execution = Execution(members, replica.index, now, ends_at, batched)
         self.executions.append(execution)
-        p = self.faults.chance_of("error_rate", replica.index)
         for member in members:
-            member.fails = self.error(member.identity) < p
-            member.started_at, member.execution = now, number
+            member.fails = self.faults.strikes(
+                "error_rate", replica.index, self.error, member.identity
+            )
+            member.started_at, member.execution = now, execution.name
             member.batch_size = len(members)
         self.plan(ends_at, COMPLETION, execution.key, partial(self._complete, replica, execution))
         return execution
@@ -201,8 +209,8 @@ class Deployment:
 
     def start_replica(self, replica: Replica, wait: int) -> None:
         """Let a replica become ready after a wait and its cold start."""
-        begins = self.now + wait
-        ready_at = begins + self.draw_cold_start(begins, replica.index, replica.starts, 0, 0)
+        now = self.now
+        ready_at = now + wait + self.draw_cold_start(now, replica.index, replica.starts, 0, 0)
         replica.starts += 1
         start = replica.starts
 

@@ -2,29 +2,28 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
+from clock.elementary import log
 from tests.reference.draws import Draw, make_draw
-from tests.reference.serving.chance import Chance
+from tests.reference.serving.chance import Chance, Identity
 from tests.reference.serving.settings import Fault
 
 if TYPE_CHECKING:
     from tests.reference.serving.deployment import Deployment
 
 FAULT = 0
-END, BEGIN = range(2)
 
 
 @dataclass(eq=False)
-class Active:
-    """A fault that has begun and not ended; `replica` is None where it concerns none."""
+class Window:
+    """A lasting fault on one replica, or on the connection; windows that overlap are one."""
 
     fault: Fault
-    ordinal: int
-    replica: int | None
-    ends_at: int
+    until: int
     used: bool = False
 
 
@@ -33,9 +32,8 @@ class Faults:
 
     def __init__(self, deployment: Deployment, faults: tuple[Fault, ...]) -> None:
         self.deployment = deployment
-        self.active: list[Active] = []
+        self.windows: dict[tuple[int, int | None], Window] = {}
         self.chances: dict[int, Chance] = {}
-        self.gaps: dict[int, Draw] = {}
         self.restarts: dict[int, Draw] = {}
         for fault in faults:
             seed, stream = deployment.seed, f"{deployment.stream}faults/{fault.place}"
@@ -45,16 +43,15 @@ class Faults:
             for ordinal, at in enumerate(fault.at):
                 self._plan(fault, ordinal, deployment.start + at)
             if fault.every:
-                gap = {"kind": "gamma", "mean": f"{fault.every}ns", "shape": 1.0}
-                self.gaps[fault.place] = make_draw(gap, seed, stream)
                 self._plan_drawn(fault, 0, deployment.start)
 
     def _plan(self, fault: Fault, ordinal: int, at: int) -> None:
-        key = (BEGIN, self.deployment.place, fault.place, ordinal)
+        key = (self.deployment.place, fault.place, ordinal)
         self.deployment.plan(at, FAULT, key, partial(self._begin, fault, ordinal))
 
     def _plan_drawn(self, fault: Fault, ordinal: int, after: int) -> None:
-        gap = self.gaps[fault.place](after, ordinal, 0, 0, 0)
+        u = self.chances[fault.place]((ordinal, 0, 0, 0), 1)
+        gap = max(1, math.floor(-fault.every * log(u) + 0.5))
         self._plan(fault, ordinal, after + gap)
 
     def _begin(self, fault: Fault, ordinal: int) -> None:
@@ -71,11 +68,9 @@ class Faults:
             for one in hit:
                 deployment.crash(one, self.restarts[fault.place])
             return
-        active = Active(fault, ordinal, replica, deployment.now + fault.lasts)
-        self.active.append(active)
-        self.active.sort(key=lambda one: (one.fault.place, one.ordinal))
-        key = (END, deployment.place, fault.place, ordinal)
-        deployment.plan(active.ends_at, FAULT, key, partial(self.active.remove, active))
+        known = self.windows.get((fault.place, replica))
+        until = max(deployment.now + fault.lasts, known.until if known else 0)
+        self.windows[fault.place, replica] = Window(fault, until)
 
     def _victim(self, fault: Fault, ordinal: int) -> int | None:
         if fault.replica is not None:
@@ -83,26 +78,35 @@ class Faults:
         ready = self.deployment.ready
         if not ready:
             return None
-        return ready[int(self.chances[fault.place]((ordinal, 1, 0, 0)) * len(ready))].index
+        return ready[int(self.chances[fault.place]((ordinal, 0, 0, 0)) * len(ready))].index
 
-    def _of(self, kind: str, replica: int | None = None) -> list[Active]:
-        return [one for one in self.active if one.fault.kind == kind and one.replica == replica]
+    def _open(self, kind: str, replica: int | None = None) -> list[Window]:
+        """Return what is wrong now, in the order of the list of faults."""
+        now = self.deployment.now
+        return [
+            window
+            for (_, where), window in sorted(self.windows.items(), key=lambda one: one[0][0])
+            if window.fault.kind == kind and where == replica and now < window.until
+        ]
 
     def pause_ends_at(self) -> int | None:
         """Return when the network works again, or None if it does."""
-        return max((one.ends_at for one in self._of("network_pause")), default=None)
+        return max((window.until for window in self._open("network_pause")), default=None)
 
-    def chance_of(self, kind: str, replica: int | None = None) -> float:
-        """Return how probable a fault of this kind is now."""
-        return max((one.fault.probability for one in self._of(kind, replica)), default=0.0)
+    def strikes(self, kind: str, replica: int | None, chance: Chance, who: Identity) -> bool:
+        """Whether a fault that has a probability hits someone now."""
+        return any(
+            chance(who, window.fault.place) < window.fault.probability
+            for window in self._open(kind, replica)
+        )
 
     def slow_factors(self, replica: int) -> list[float]:
         """Return by how much executions that start now take longer."""
-        return [one.fault.factor for one in self._of("slow", replica)]
+        return [window.fault.factor for window in self._open("slow", replica)]
 
     def stuck_for(self, replica: int) -> int:
-        """Return how long the execution that starts now is stuck; each fault acts once."""
-        stuck = [one for one in self._of("stuck_batch", replica) if not one.used]
-        for one in stuck:
-            one.used = True
-        return sum(one.fault.lasts for one in stuck)
+        """Return how long the execution that starts now is stuck; each window acts once."""
+        stuck = [window for window in self._open("stuck_batch", replica) if not window.used]
+        for window in stuck:
+            window.used = True
+        return sum(window.fault.lasts for window in stuck)

@@ -18,8 +18,11 @@ if TYPE_CHECKING:
     from tests.reference.serving.deployment import Deployment
 
 MAIL, AT_REPLICA, WAKE_UP = 5, 6, 8
-PROBE, PROBE_REPLY, PLACEMENT, VERDICT, COMPLETION = range(5)
-DEADLINE, BACKOFF = range(2)
+PROBE_REPLY, VERDICT, COMPLETION = range(3)
+PROBE, PLACEMENT = range(2)
+BACKOFF, DEADLINE = range(2)
+OUT_TO, BACK_FROM, TO_PLACE, VERDICT_BACK, COMPLETION_BACK = 0, 2, 4, 5, 6
+"""Places of a hop among the eight of one iteration or placement."""
 
 MS = 1_000_000
 MOST_ROUTED = 50
@@ -46,9 +49,7 @@ class Probing:
     routing: Routing | None
     """Who waits for the answers; None for one in the background."""
     asked: list[Replica]
-    iteration: int
-    answers: dict[Replica, tuple[int, int]] = field(default_factory=dict)
-    """Length, and which start of the replica told it."""
+    answers: dict[Replica, int] = field(default_factory=dict)
     over: bool = False
 
 
@@ -94,8 +95,8 @@ class PowerOfTwo:
         length, stamp = self.cache.get(index, (0, -CACHE_NS * 2))
         return length if self.deployment.now - stamp <= CACHE_NS else None
 
-    def _believe(self, replica: Replica, start: int, length: int) -> None:
-        if replica.state == "ready" and replica.starts == start:
+    def _believe(self, replica: Replica, length: int) -> None:
+        if replica.state == "ready":
             self.cache[replica.index] = (length, self.deployment.now)
 
     def replica_left(self, replica: Replica) -> None:
@@ -134,7 +135,11 @@ class PowerOfTwo:
             candidates, i = self._candidates(routing.attempt)
             lengths = [(self._known(replica.index), replica) for replica in candidates]
             known = [(n, replica) for n, replica in lengths if n is not None and n < self.limit]
-            unknown = [replica for n, replica in lengths if n is None or n >= self.limit]
+            unknown = [
+                (place, replica)
+                for place, (n, replica) in enumerate(lengths)
+                if n is None or n >= self.limit
+            ]
             if not known:
                 self._probe(routing, routing, unknown, i)
                 return
@@ -171,7 +176,7 @@ class PowerOfTwo:
             return True
         wake_at = self.deployment.now + min(FIRST_SLEEP * 2**routing.sleeps, LAST_SLEEP)
         routing.sleeps += 1
-        key = (*routing.attempt.key, routing.attempt.iterations - 1, BACKOFF)
+        key = (BACKOFF, *routing.attempt.key, routing.attempt.iterations - 1)
         self.deployment.plan(wake_at, WAKE_UP, key, partial(self._wake, routing))
         return False
 
@@ -183,37 +188,40 @@ class PowerOfTwo:
 
     # -- messages to replicas --------------------------------------------------------------------
 
-    def _hop(self, attempt: Attempt, kind: int, replica: Replica, i: int) -> int:
+    def _hop(self, attempt: Attempt, i: int, message: int) -> int:
+        """Return when a message of iteration or placement *i* arrives."""
         a, b, c, d = attempt.identity
-        code = 1 + kind + 8 * (replica.index + 4096 * i)
         now = self.deployment.now
-        return now + self.draw_hop(now, a + (code << 20), b, c, d)
+        return now + self.draw_hop(now, a, b, c, d + ((8 * i + message + 1) << 40))
 
     def _probe(
-        self, waits: Routing | None, routing: Routing, replicas: list[Replica], i: int
+        self,
+        waits: Routing | None,
+        routing: Routing,
+        unknown: list[tuple[int, Replica]],
+        i: int,
     ) -> None:
         attempt, now = routing.attempt, self.deployment.now
-        probing = Probing(waits, replicas, i)
-        for replica in replicas:
-            key = (*attempt.key, replica.index, i, PROBE)
-            read = partial(self._probed, probing, attempt, replica)
-            self.deployment.plan(self._hop(attempt, PROBE, replica, i), AT_REPLICA, key, read)
+        probing = Probing(waits, [replica for _, replica in unknown])
+        for place, replica in unknown:
+            key = (PROBE, *attempt.key, replica.index, i)
+            read = partial(self._probed, probing, attempt, replica, i, place)
+            self.deployment.plan(self._hop(attempt, i, OUT_TO + place), AT_REPLICA, key, read)
         deadline = now + min(FIRST_DEADLINE * 2**routing.failures, LAST_DEADLINE)
-        key = (*attempt.key, i, DEADLINE)
+        key = (DEADLINE, *attempt.key, i)
         self.deployment.plan(deadline, WAKE_UP, key, partial(self._probing_over, probing))
 
-    def _probed(self, probing: Probing, attempt: Attempt, replica: Replica) -> None:
+    def _probed(
+        self, probing: Probing, attempt: Attempt, replica: Replica, i: int, place: int
+    ) -> None:
         if replica.state != "ready":
             return
-        said, i = (len(replica.ongoing), replica.starts), probing.iteration
-        key = (*attempt.key, replica.index, i, PROBE_REPLY)
-        tell = partial(self._told, probing, replica, said)
-        self.deployment.plan(self._hop(attempt, PROBE_REPLY, replica, i), MAIL, key, tell)
+        key = (PROBE_REPLY, *attempt.key, replica.index, i)
+        tell = partial(self._told, probing, replica, len(replica.ongoing))
+        self.deployment.plan(self._hop(attempt, i, BACK_FROM + place), MAIL, key, tell)
 
-    def _told(self, probing: Probing, replica: Replica, said: tuple[int, int]) -> None:
-        if probing.over:
-            return
-        probing.answers[replica] = said
+    def _told(self, probing: Probing, replica: Replica, length: int) -> None:
+        probing.answers[replica] = length
         if len(probing.answers) == len(probing.asked):
             self._probing_over(probing)
 
@@ -224,21 +232,15 @@ class PowerOfTwo:
         routing = probing.routing
         if routing is not None and not self._goes_on(routing):
             return
-        answers = [
-            (replica, *probing.answers[replica])
-            for replica in probing.asked
-            if replica in probing.answers
-        ]
-        for replica, length, start in answers:
-            self._believe(replica, start, length)
+        answered = [replica for replica in probing.asked if replica in probing.answers]
+        for replica in answered:
+            self._believe(replica, probing.answers[replica])
         if routing is None:
             return
-        free = [one for one in answers if one[1] < self.limit]
-        chosen = None
-        if free:
-            replica, _, start = min(free, key=lambda one: one[1])
-            if replica.state == "ready" and replica.starts == start:
-                chosen = replica
+        free = [replica for replica in answered if probing.answers[replica] < self.limit]
+        chosen = min(free, key=lambda replica: probing.answers[replica], default=None)
+        if chosen is not None and chosen.state != "ready":
+            chosen = None
         if self._tries_again_at_once(routing, chosen):
             self._run(routing)
         self._take_unrouted()
@@ -249,42 +251,39 @@ class PowerOfTwo:
         attempt.placements += 1
         self.cache[replica.index] = ((self._known(replica.index) or 0) + 1, now)
         self.under_way.append(attempt)
-        key = (*attempt.key, replica.index, i, PLACEMENT)
+        key = (PLACEMENT, *attempt.key, replica.index, i)
         arrive = partial(self._placed, attempt, replica, i)
-        self.deployment.plan(self._hop(attempt, PLACEMENT, replica, i), AT_REPLICA, key, arrive)
+        self.deployment.plan(self._hop(attempt, i, TO_PLACE), AT_REPLICA, key, arrive)
 
     def _placed(self, attempt: Attempt, replica: Replica, i: int) -> None:
         accepted = replica.state == "ready" and replica.has_room and not attempt.cancelled
         if accepted:
             self.under_way.remove(attempt)
             replica.accept(attempt)
-        length, start = len(replica.ongoing), replica.starts
-        key = (*attempt.key, replica.index, i, VERDICT)
-        tell = partial(self._judged, attempt, replica, start, length, accepted)
-        self.deployment.plan(self._hop(attempt, VERDICT, replica, i), MAIL, key, tell)
+        key = (VERDICT, *attempt.key, replica.index, i)
+        tell = partial(self._judged, attempt, replica, len(replica.ongoing), accepted)
+        self.deployment.plan(self._hop(attempt, i, VERDICT_BACK), MAIL, key, tell)
         self.deployment.dispatch()
 
-    def _judged(
-        self, attempt: Attempt, replica: Replica, start: int, length: int, accepted: bool
-    ) -> None:
-        self._believe(replica, start, length)
+    def _judged(self, attempt: Attempt, replica: Replica, length: int, accepted: bool) -> None:
+        self._believe(replica, length)
         if accepted:
             return
         self.under_way.remove(attempt)
         if attempt.cancelled:
-            self.deployment.inside.remove(attempt)
+            self.deployment.drop(attempt)
             return
         self.pending.append(attempt)
         self._take_unrouted()
 
     def left(self, replica: Replica, attempt: Attempt) -> None:
         """Let the router know, a hop later, that an accepted attempt has left its replica."""
-        i, start = attempt.placements - 1, replica.starts
-        key = (*attempt.key, replica.index, i, COMPLETION)
-        at = self._hop(attempt, COMPLETION, replica, i)
-        self.deployment.plan(at, MAIL, key, partial(self._one_less, replica, start))
+        i = attempt.placements - 1
+        key = (COMPLETION, *attempt.key, replica.index, i)
+        at = self._hop(attempt, i, COMPLETION_BACK)
+        self.deployment.plan(at, MAIL, key, partial(self._one_less, replica))
 
-    def _one_less(self, replica: Replica, start: int) -> None:
+    def _one_less(self, replica: Replica) -> None:
         length = self._known(replica.index)
         if length is not None:
-            self._believe(replica, start, max(length - 1, 0))
+            self._believe(replica, max(length - 1, 0))

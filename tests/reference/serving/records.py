@@ -15,7 +15,7 @@ OWN = 1 << 32
 
 @dataclass(eq=False)
 class Attempt:
-    """One sending of a request; stamps stand still once the client has ended it."""
+    """One sending of a request, to the end of it both at the client and in the deployment."""
 
     request: Request
     index: int
@@ -26,7 +26,10 @@ class Attempt:
     batched_at: int = MISSING
     started_at: int = MISSING
     completed_at: int = MISSING
+    visible_at: int = MISSING
+    """When the client stopped waiting for it."""
     ended_at: int = MISSING
+    """When nothing of it was left in the deployment either."""
     replica: int = -1
     execution: int = -1
     batch_size: int = 0
@@ -34,6 +37,10 @@ class Attempt:
     reason: str = "none"
     epoch: int | None = None
     """State period of the breaker in which it left; None if nobody was asked."""
+    fallback: bool = False
+    fate: str = ""
+    """What became of its reply if the client had given it up: late, lost or cancelled."""
+    accepted_at: int = MISSING
     fails: bool = False
     cancelled: bool = False
     iterations: int = 0
@@ -74,6 +81,7 @@ class Request:
     value: float = math.nan
     superseded: bool = False
     source: int = -1
+    variant: int = -1
     fallback: bool = False
     tries: list[Attempt] = field(default_factory=list)
     last: Attempt | None = None
@@ -116,7 +124,6 @@ _OF_LAST = {
     "replica": -1,
     "execution": -1,
     "batch_size": 0,
-    "variant": -1,
 }
 
 
@@ -129,7 +136,6 @@ def frozen(attempt: Attempt) -> Attempt:
 class Execution:
     """A batch, or a single request, running on a replica."""
 
-    number: int
     members: list[Attempt]
     replica: int
     started_at: int
@@ -142,3 +148,9 @@ class Execution:
     def key(self) -> tuple[int, int]:
         """The key of its first member."""
         return self.members[0].key
+
+    @property
+    def name(self) -> int:
+        """One number, by its first member."""
+        number, index = self.key
+        return (number << 16) + index

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
 from typing import TYPE_CHECKING
 
-from tests.reference.serving.records import Attempt, Execution
+from tests.reference.serving.records import MISSING, Attempt, Execution
 
 if TYPE_CHECKING:
     from tests.reference.serving.deployment import Deployment
@@ -29,7 +28,7 @@ class Replica:
         self.clear(0)
 
     def clear(self, now: int) -> None:
-        """Forget all work; what executes ends now."""
+        """Have no work; what executes ends now."""
         for execution in getattr(self, "running", []):
             execution.stopped_at = now
         self.served = 0
@@ -49,9 +48,15 @@ class Replica:
 
     def accept(self, attempt: Attempt) -> None:
         """Take a request in, to be served."""
-        attempt.routed_at, attempt.replica = self.deployment.now, self.index
+        self.is_given(attempt)
+        attempt.accepted_at = self.deployment.now
         self.ongoing.append(attempt)
         self.batcher.waiting.append(attempt)
+
+    def is_given(self, attempt: Attempt) -> None:
+        """Be the one who will serve a request."""
+        if attempt.routed_at == MISSING:
+            attempt.routed_at, attempt.replica = self.deployment.now, self.index
 
     def begin(self, members: list[Attempt], batched: bool) -> None:
         """Start an execution."""
@@ -93,6 +98,11 @@ class Batcher:
             return True
         return False
 
+    def _look_again_at(self, instant: int) -> None:
+        deployment = self.replica.deployment
+        key = (deployment.place, self.replica.index)
+        deployment.plan(instant, TIMER, key, deployment.dispatch)
+
     def step(self) -> None:
         """Start whatever can start."""
         while self.waiting:
@@ -108,14 +118,13 @@ class RayBatcher(Batcher):
         super().__init__(replica)
         self.forming: list[Attempt] = []
         self.sealed: list[list[Attempt]] = []
-        self.formed = 0
+        self.due_at = MISSING
+        """When the forming batch is sealed at the latest."""
 
     def forget(self, attempt: Attempt) -> bool:
         """Drop a request that is in no sealed batch."""
         if attempt in self.forming:
             self.forming.remove(attempt)
-            if not self.forming:
-                self.formed += 1
             return True
         return super().forget(attempt)
 
@@ -133,6 +142,8 @@ class RayBatcher(Batcher):
                 self._seal()
             elif self.waiting:
                 self._take()
+            elif self.forming and self.replica.deployment.now >= self.due_at:
+                self._seal()
             else:
                 return
 
@@ -141,27 +152,12 @@ class RayBatcher(Batcher):
         attempt.batched_at = self.replica.deployment.now
         self.forming.append(attempt)
         if len(self.forming) == 1:
-            at = attempt.batched_at + self.settings.wait
-            self._plan(at, partial(self._time_out, self.formed))
-
-    def _plan(self, instant: int, action: Callable[[], None]) -> None:
-        deployment = self.replica.deployment
-        deployment.plan(instant, TIMER, (deployment.place, self.replica.index), action)
-
-    def _time_out(self, batch: int) -> None:
-        if batch != self.formed or self.replica.batcher is not self:
-            return
-        if self.blocked:
-            end = max(execution.ends_at for execution in self.replica.running)
-            self._plan(end, partial(self._time_out, batch))
-            return
-        self._seal()
-        self.replica.deployment.dispatch()
+            self.due_at = attempt.batched_at + self.settings.wait
+            self._look_again_at(self.due_at)
 
     def _seal(self) -> None:
         self.sealed.append(self.forming)
         self.forming = []
-        self.formed += 1
         if self.waiting:
             # The collector has the next batch's first item in hand before the slot is taken.
             self._take()
@@ -186,17 +182,13 @@ class TritonBatcher(Batcher):
         waiting = len(self.waiting)
         if waiting >= settings.max_batch_size:
             return settings.max_batch_size
-        oldest, delay = self.waiting[0].routed_at, settings.wait
-        if delay > 0 and now >= oldest + delay:
-            return waiting
         preferred = [size for size in settings.preferred if size <= waiting]
         if preferred:
             return max(preferred)
-        if delay == 0:
+        due_at = self.waiting[0].accepted_at + settings.wait
+        if now >= due_at:
             return waiting
-        deployment = self.replica.deployment
-        key = (deployment.place, self.replica.index)
-        deployment.plan(oldest + delay, TIMER, key, deployment.dispatch)
+        self._look_again_at(due_at)
         return 0
 
 

@@ -59,7 +59,7 @@ class RoundRobin:
             attempt = min(self.common, key=lambda attempt: attempt.order)
             self.common.remove(attempt)
             replica = self._next()
-            attempt.replica = replica.index
+            replica.is_given(attempt)
             replica.queue.append(attempt)
         for replica in self.deployment.replicas:
             while replica.queue and replica.has_room:

@@ -16,7 +16,7 @@ from tests.reference.scenario import Loop
 SECOND = 1_000_000_000
 FOREVER = 2**62
 
-DEPLOYMENT_KEYS = [
+DEPLOYMENT_KEYS = (
     "num_replicas",
     "max_ongoing_requests",
     "max_queued_requests",
@@ -32,7 +32,7 @@ DEPLOYMENT_KEYS = [
     "circuit_breaker",
     "autoscaling_config",
     "faults",
-]
+)
 
 
 def duration(value: Any) -> int:
@@ -272,7 +272,7 @@ def _breaker(block: Mapping[str, Any] | None) -> Breaker | None:
         return None
     rate = block.get("failure_rate")
     return Breaker(
-        threshold=block.get("failure_threshold"),
+        threshold=block.get("failure_threshold", 5 if rate is None else None),
         rate_millionths=None if rate is None else int(rate * 1e6 + 0.5),
         window=block.get("window", 20),
         min_requests=block.get("min_requests", 10),
