@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -50,7 +50,8 @@ def make_bank(specs: Sequence[LatencySpec]) -> LatencyBank:
         table=np.concatenate([spec.table for spec in specs]),
     )
     starts = np.cumsum([0, *(len(spec.codes) for spec in specs)])
-    frozen = LatencySpec(*(readonly(np.ascontiguousarray(part)) for part in joined))
+    parts: list[Any] = [readonly(np.ascontiguousarray(part)) for part in joined]
+    frozen = LatencySpec(*parts)
     return LatencyBank(frozen, readonly(starts.astype(np.int64)))
 
 

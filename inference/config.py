@@ -159,7 +159,9 @@ class InferenceConfig(Deployment):
     @property
     def reads_values(self) -> bool:
         """Whether the timing depends on predicted values, so that a run goes in lockstep."""
-        return any(one.reads_values for one in self.deployments.values())
+        if self.variants:
+            return any(one.reads_values for one in self.variants.values())
+        return super().reads_values
 
     @property
     def remarks(self) -> tuple[str, ...]:

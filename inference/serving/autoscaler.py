@@ -19,7 +19,13 @@ from inference.serving.memory import (
     take_row,
 )
 from inference.serving.queues import step
-from inference.serving.replicas import add_replica, enter_state, start_replica, stop, stop_if_drained
+from inference.serving.replicas import (
+    add_replica,
+    enter_state,
+    start_replica,
+    stop,
+    stop_if_drained,
+)
 
 _MILLISECOND = 1_000_000
 _TOLERANCE_NS = 1000
@@ -37,7 +43,9 @@ def sample(m: Ints, v: int, now: int) -> None:
 @step
 def push(m: Ints, v: int, now: int) -> None:
     """Report the samples of the look-back to the controller: their extent and their area."""
-    while m[v + f.SAMPLES] != 0 and m[m[v + f.SAMPLES] + f.SAMPLED_AT] <= now - m[v + f.S_LOOK_BACK]:
+    while (
+        m[v + f.SAMPLES] != 0 and m[m[v + f.SAMPLES] + f.SAMPLED_AT] <= now - m[v + f.S_LOOK_BACK]
+    ):
         give_row(m, take_head(m, v + f.SAMPLES))
     row = m[v + f.SAMPLES]
     m[v + f.PUSHED] = int(row != 0)
@@ -46,7 +54,9 @@ def push(m: Ints, v: int, now: int) -> None:
     m[v + f.PUSHED_FIRST], m[v + f.PUSHED_SUM] = m[row + f.SAMPLED_AT], 0
     while m[row + f.NEXT] != 0:
         after = m[row + f.NEXT]
-        m[v + f.PUSHED_SUM] += m[row + f.SAMPLED] * (m[after + f.SAMPLED_AT] - m[row + f.SAMPLED_AT])
+        m[v + f.PUSHED_SUM] += m[row + f.SAMPLED] * (
+            m[after + f.SAMPLED_AT] - m[row + f.SAMPLED_AT]
+        )
         row = after
     m[v + f.PUSHED_LAST], m[v + f.PUSHED_VALUE] = m[row + f.SAMPLED_AT], m[row + f.SAMPLED]
 

@@ -110,9 +110,7 @@ def drop(m: Ints, e: Ints, entry: int) -> None:
 
 
 @step
-def look_up(
-    m: Ints, e: Ints, p: Floats, values: Floats, bits: Ints, request: int, now: int
-) -> int:
+def look_up(m: Ints, e: Ints, p: Floats, values: Floats, bits: Ints, request: int, now: int) -> int:
     """Return the number of the request whose answer may be given again, or -1."""
     write_key(m, e, p, values, bits, request)
     entry = find(e)

@@ -39,9 +39,7 @@ _MILLION = 1_000_000
 
 
 @step
-def see_row(
-    m: Ints, values: Floats, row: tuple[int, int, int, int], given: Floats, i: int
-) -> bool:
+def see_row(m: Ints, values: Floats, row: tuple[int, int, int, int], given: Floats, i: int) -> bool:
     """Let a row become the newest; tell whether it asks for itself."""
     m[f.ROWS_SEEN] += 1
     columns = m[f.COLUMNS]
@@ -60,7 +58,7 @@ def see_row(
 
 
 @step
-def new_request(m: Ints, o: Ints, about: tuple[int, int, int, int], now: int) -> int:
+def new_request(m: Ints, o: Ints, row: tuple[int, int, int, int], now: int) -> int:
     """Make a request about (instrument, emitted_at, tie, event_time), numbered by asking."""
     q = take_row(m, f.IS_REQUEST)
     for field in range(f.SENT_AT, f.VISIBLE_AT + 1):
@@ -68,7 +66,7 @@ def new_request(m: Ints, o: Ints, about: tuple[int, int, int, int], now: int) ->
     for field in range(f.FIRST_SENT_AT, f.BATCHED_AT + 1):
         m[q + field] = _MISSING
     m[q + f.NUMBER], m[q + f.LOOP], m[q + f.SUBMITTED_AT] = m[f.NEXT_NUMBER], m[f.LOOP_INDEX], now
-    m[q + f.INSTRUMENT], m[q + f.EMITTED_AT], m[q + f.TIE], m[q + f.EVENT_TIME] = about
+    m[q + f.INSTRUMENT], m[q + f.EMITTED_AT], m[q + f.TIE], m[q + f.EVENT_TIME] = row
     m[q + f.REPLICA] = m[q + f.EXECUTION] = m[q + f.VARIANT] = m[q + f.SOURCE] = -1
     m[q + f.RETRY_AT] = m[q + f.PLANNED_AT] = _NEVER
     place = m[f.SUBMITTED]
@@ -83,14 +81,20 @@ def new_request(m: Ints, o: Ints, about: tuple[int, int, int, int], now: int) ->
 
 
 @step
+def about(m: Ints, q: int) -> int:
+    """Return the place of a request's instrument in lists by instrument."""
+    return min(m[q + f.INSTRUMENT], m[f.INSTRUMENTS] - 1)
+
+
+@step
 def ask(m: Ints, o: Ints, values: Floats, now: int) -> int:
     """Make a request about the newest row."""
     m[f.ASKED_TIMES] = m[f.ASKED_TIMES] + 1 if m[f.ASKED_ROW] == m[f.NEWEST] else 0
     m[f.ASKED_ROW] = m[f.NEWEST]
-    about = (m[f.NEWEST + 1], m[f.NEWEST + 2], m[f.NEWEST + 3], m[f.NEWEST + 4])
-    q = new_request(m, o, about, now)
+    row = (m[f.NEWEST + 1], m[f.NEWEST + 2], m[f.NEWEST + 3], m[f.NEWEST + 4])
+    q = new_request(m, o, row, now)
     m[q + f.ORDINAL] = m[f.NEWEST]
-    m[q + f.KEY_B], m[q + f.KEY_C] = about[1], about[2]
+    m[q + f.KEY_B], m[q + f.KEY_C] = row[1], row[2]
     m[q + f.KEY_D] = m[f.ASKED_TIMES] << 16
     for column in range(values.shape[1]):
         values[m[q + f.SLOT], column] = values[0, column]
@@ -141,7 +145,7 @@ def send_attempt(m: Ints, w: Ints, values: Floats, q: int, v: int, epoch: int, n
     m[a + f.A_EPOCH] = epoch
     if m[v + f.DISCIPLINE] == f.PRIORITY:
         own = m[q + f.OWN] == 1
-        rank = m[v + f.OWN_PRIORITY] if own else m[m[v + f.PRIORITIES] + m[q + f.INSTRUMENT]]
+        rank = m[v + f.OWN_PRIORITY] if own else m[m[v + f.PRIORITIES] + about(m, q)]
         m[a + f.A_PRIORITY] = rank
     if m[f.KEEPS_SERVED] == 1:
         for column in range(values.shape[1]):
@@ -170,7 +174,7 @@ def fall_back(m: Ints, w: Ints, values: Floats, q: int, v: int, now: int) -> Non
         a = send_attempt(m, w, values, q, other, -1, now)
         m[a + f.A_FALLBACK] = 1
         return
-    source = m[m[f.LAST_ANSWERS] + m[q + f.INSTRUMENT]]
+    source = m[m[f.LAST_ANSWERS] + about(m, q)]
     if kind == f.REFUSE or (kind == f.LAST_VALUE and source < 0):
         answer_at_once(m, w, q, f.REJECTED, f.BREAKER_OPEN, now)
         return
@@ -230,7 +234,7 @@ def close(
     m[q + f.VISIBLE_AT] = now
     m[q + f.OUTCOME], m[q + f.REASON], m[q + f.RANK] = how
     if m[q + f.OUTCOME] == f.COMPLETED and m[q + f.OWN] == 0:
-        newest = m[f.ANSWERED_ROWS] + min(m[q + f.INSTRUMENT], m[f.INSTRUMENTS] - 1)
+        newest = m[f.ANSWERED_ROWS] + about(m, q)
         m[q + f.SUPERSEDED] = int(m[q + f.ORDINAL] < m[newest])
         m[newest] = max(m[newest], m[q + f.ORDINAL])
     place = m[f.OUTCOMES]
@@ -251,14 +255,12 @@ def close(
 
 
 @step
-def note_answer(
-    m: Ints, e: Ints, p: Floats, values: Floats, bits: Ints, q: int, now: int
-) -> None:
+def note_answer(m: Ints, e: Ints, p: Floats, values: Floats, bits: Ints, q: int, now: int) -> None:
     """Keep a completed answer that is no fallback: for the cache, and as the last value."""
     if m[q + f.FALLBACK] == 1:
         return
     hit = m[q + f.SAID] == f.BY_SOURCE
-    last = m[f.LAST_ANSWERS] + m[q + f.INSTRUMENT]
+    last = m[f.LAST_ANSWERS] + about(m, q)
     m[last] = m[q + f.SOURCE] if hit else m[q + f.NUMBER]
     if m[f.CACHE_SIZE] > 0 and not hit:
         remember(m, e, p, values, bits, q, now)

@@ -48,6 +48,7 @@ NEWEST = 40  # the newest feature row: ordinal, instrument, emitted_at, tie, eve
 (CACHE_FREE, CACHE_MASK, STEPS_P) = range(68, 71)
 (LAST_ANSWERS, ANSWERED_ROWS, INSTRUMENTS, COLUMNS, READS_VALUES, KEEPS_SERVED) = range(71, 77)
 COUNTS = 77  # one for each outcome
+SPARE = 83  # rows that one event may need beyond those in use
 SCALARS = 84
 
 # --- a variant ------------------------------------------------------------------------------------

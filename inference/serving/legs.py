@@ -38,9 +38,7 @@ def model_for(m: Ints, v: int, size: int) -> tuple[int, int]:
 @step
 def draw_one(bank: LatencyBank, w: Ints, i: int, model: int, at: int) -> int:
     """Return one draw of a model for the one whom work *i* is for."""
-    return draw_from_bank(
-        bank, model, at, w[i, f.ID_A], w[i, f.ID_B], w[i, f.ID_C], w[i, f.ID_D]
-    )
+    return draw_from_bank(bank, model, at, w[i, f.ID_A], w[i, f.ID_B], w[i, f.ID_C], w[i, f.ID_D])
 
 
 @step
@@ -128,10 +126,9 @@ def schedule(m: Ints, h: Ints, w: Ints, o: Ints, p: Floats, bank: LatencyBank) -
         if leg == f.SERVED:
             w[i, f.AT] = serve(m, w, p, keys, bank, i)
         elif leg != f.KNOWN:
-            if leg == f.BACKWARD and m[v + f.WINDOWS] != 0:
-                if is_lost(m, p, keys, v, w[i, f.NODE], now):
-                    leave_deployment(m, o, w[i, f.NODE], f.LOST, now)
-                    continue
+            if leg == f.BACKWARD and is_lost(m, p, keys, v, w[i, f.NODE], now):
+                leave_deployment(m, o, w[i, f.NODE], f.LOST, now)
+                continue
             at = now + draw_one(bank, w, i, w[i, f.MODEL], now)
             if leg == f.OUTWARD:
                 at = over_network(m, v, f.LAST_ARRIVAL, at)

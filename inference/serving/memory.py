@@ -178,9 +178,7 @@ def identify(w: Ints, place: int, a: int, b: int, c: int, d: int) -> None:
 @step
 def send(m: Ints, w: Ints, order: int, attempt: int, leg: int, model: int, now: int) -> int:
     """Leave work about an attempt that is drawn for it; return its place."""
-    place = plan(
-        m, w, now, order, m[attempt + f.A_NUMBER], m[attempt + f.A_ATTEMPT] << 20, attempt
-    )
+    place = plan(m, w, now, order, m[attempt + f.A_NUMBER], m[attempt + f.A_ATTEMPT] << 20, attempt)
     draw_for(w, place, leg, model, variant_of(m, attempt))
     identify(
         w,

@@ -35,7 +35,9 @@ MOST_TASKS = 50
 
 
 @step
-def hop(m: Ints, w: Ints, order: int, attempt: int, r: int, which: tuple[int, int], now: int) -> int:
+def hop(
+    m: Ints, w: Ints, order: int, attempt: int, r: int, which: tuple[int, int], now: int
+) -> int:
     """Send a message about an attempt between router and replica; return its place in the work.
 
     *which* is the iteration, or the placement, and the message's ordinal in it.
@@ -309,9 +311,7 @@ def finish_probing(m: Ints, w: Ints, keys: Keys, v: int, attempt: int, now: int)
 
 
 @step
-def probe_answered(
-    m: Ints, w: Ints, keys: Keys, row: int, r: int, count: int, now: int
-) -> None:
+def probe_answered(m: Ints, w: Ints, keys: Keys, row: int, r: int, count: int, now: int) -> None:
     """Take a report in, if somebody still waits for it."""
     attempt, which, deadline = m[row + f.A_REQUEST], m[row + f.OUTSTANDING], m[row + f.WAKE_AT]
     waited_for = (
@@ -331,9 +331,7 @@ def probe_answered(
 
 
 @step
-def placement_arrives(
-    m: Ints, w: Ints, o: Ints, attempt: int, r: int, now: int
-) -> None:
+def placement_arrives(m: Ints, w: Ints, o: Ints, attempt: int, r: int, now: int) -> None:
     """Let a replica accept an attempt, or not; the router hears of it a hop later."""
     v = variant_of(m, attempt)
     up, gone = is_up(m, r), m[attempt + f.A_CANCELLED] == 1

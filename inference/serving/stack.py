@@ -7,8 +7,6 @@ a lower order at the same instant: that one is next.
 
 from __future__ import annotations
 
-from typing import Any
-
 from clock.bank import LatencyBank
 from clock.base import NEVER
 from clock.compiled import kernel
@@ -30,7 +28,6 @@ from inference.serving.memory import (
 from inference.serving.queues import step
 
 DONE, NEEDS_ROWS, NEEDS_EVENTS, NEEDS_ROOM, NEEDS_VALUES = range(5)
-SPARE = 64
 _NEVER = int(NEVER)
 _RANK = 6  # an order holds its rank above so many bits
 
@@ -44,6 +41,8 @@ def is_dead(m: Ints, h: Ints) -> bool:
         return not (
             is_attempt(m, node, number, key_2 >> 20) and m[node + f.A_STATE] == f.RUNNING_IN
         )
+    if order == f.CANCEL:
+        return not is_attempt(m, node, number, key_2 >> 20)
     if order == f.BATCH_TIMER:
         return m[node + f.TIMER_AT] != at
     if order == f.REPLICA_READY:
@@ -66,9 +65,9 @@ def next_event(m: Ints, h: Ints, row_at: int) -> tuple[int, int]:
     turn_at = min(m[f.SERVE_AT], m[f.NEXT_POLL])
     if turn_at < instant:
         instant, order = turn_at, f.TURN
-    if m[f.HEAP] > 0:
-        if h[0, f.AT] < instant or (h[0, f.AT] == instant and h[0, f.ORDER] < order):
-            instant, order = h[0, f.AT], h[0, f.ORDER]
+    first_at, first_order = (h[0, f.AT], h[0, f.ORDER]) if m[f.HEAP] > 0 else (_NEVER, f.TURN)
+    if first_at < instant or (first_at == instant and first_order < order):
+        instant, order = first_at, first_order
     if m[f.ATTEMPT_DEADLINES] != 0:
         at = m[m[f.ATTEMPT_DEADLINES] + f.A_SENT_AT] + m[f.ATTEMPT_TIMEOUT]
         if at < instant or (at == instant and order > f.ATTEMPT_DEADLINE):
@@ -83,7 +82,7 @@ def next_event(m: Ints, h: Ints, row_at: int) -> tuple[int, int]:
 @step
 def lacks_space(m: Ints, h: Ints, o: Ints) -> int:
     """Return what must be enlarged before any event can safely be run, or DONE."""
-    live = m[f.LIVE] + SPARE
+    live = m[f.LIVE] + m[f.SPARE]
     if (2 * live + m[f.LIVE]) * f.ROW_SIZE > len(m) - m[f.ROWS]:
         return NEEDS_ROWS
     if m[f.HEAP] + 4 * live > h.shape[0]:
@@ -151,9 +150,8 @@ def inside(
     elif order == f.PROBE_DEADLINE:
         power_of_two.finish_probing(m, w, keys, variant_of(m, node), node, now)
     elif order == f.CANCEL:
-        if is_attempt(m, node, key_1, key_2 >> 20):
-            if not held_up(m, w, variant_of(m, node), (order, key_1, key_2, node), now):
-                replicas.take_back(m, w, o, keys, node, now)
+        if not held_up(m, w, variant_of(m, node), (order, key_1, key_2, node), now):
+            replicas.take_back(m, w, o, keys, node, now)
     elif order == f.REPLICA_READY:
         replicas.gets_ready(m, w, o, keys, node, now)
     elif order == f.SAMPLE:
@@ -315,8 +313,3 @@ def submit(
 def space_for_one(m: Ints, h: Ints, o: Ints) -> int:
     """Return what must be enlarged before `submit`, or DONE."""
     return lacks_space(m, h, o)
-
-
-def arguments_of(*parts: Any) -> list[Any]:
-    """Return what `run` and `submit` begin with, as one list."""
-    return list(parts)
