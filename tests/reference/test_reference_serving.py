@@ -185,9 +185,16 @@ def test_a_blocking_collector_has_one_item_in_hand() -> None:
         (12, 12),
     ]
     late = serve([0, 1, 2, 2, 2, 2, 2, 13], batching=batching, max_ongoing_requests=9)
-    # At 12 it seals 3, 4, 5 with 6 in hand, whose wait is over at 16, while it blocks until 22:
-    # then it finds 7 waiting too.
-    assert each(late, "batched", "started")[5:] == [(12, 12), (12, 22), (22, 22)]
+    # At 12 it seals 3, 4, 5 with 6 in hand, whose wait is over at 16. It blocks until 22, wakes
+    # before it notices 7, and seals 6 alone; 7 is in hand when that starts.
+    assert each(late, "batched", "started")[5:] == [(12, 12), (12, 22), (22, 32)]
+
+
+def test_a_blocking_collector_whose_hand_was_empty_notices_all_that_came() -> None:
+    batching = {**RAY, "function": "blocking"}
+    loop = serve([0, 1, 2, 3, 4, 13, 14], batching=batching, max_ongoing_requests=9)
+    # At 12 it notices 3 and 4 and waits; 5 fills the batch at 13; 6 is noticed at 23.
+    assert each(loop, "batched", "started")[3:] == [(12, 13), (12, 13), (13, 13), (23, 27)]
 
 
 TRITON = {"kind": "triton", "max_batch_size": 4}

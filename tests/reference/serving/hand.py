@@ -50,7 +50,7 @@ def serve(
     client = InferenceLoop(agenda, loop, 0, 7, 0, ("x",), model, lambda request: None, names)
     ordinals: dict[float, int] = {}
     for number, at in enumerate(asked):
-        instant = int(at * MS)
+        instant = round(at * MS)
         tie = ordinals[at] = ordinals.get(at, -1) + 1
         value = float(values[number] if values else number)
         instrument = instruments[number] if instruments else 0
@@ -58,7 +58,7 @@ def serve(
         agenda.add(instant, Rank.FEATURE_ROW, (number,), lambda row=row: client.row_visible(row))
     if watch is not None:
         watch(client, agenda)
-    agenda.run(int(until * MS))
+    agenda.run(round(until * MS))
     return client
 
 

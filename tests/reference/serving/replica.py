@@ -51,7 +51,7 @@ class Replica:
         self.is_given(attempt)
         attempt.accepted_at = self.deployment.now
         self.ongoing.append(attempt)
-        self.batcher.waiting.append(attempt)
+        self.batcher.put(attempt)
 
     def is_given(self, attempt: Attempt) -> None:
         """Be the one who will serve a request."""
@@ -91,6 +91,10 @@ class Batcher:
         self.settings = replica.deployment.settings.batching
         self.waiting: list[Attempt] = []
 
+    def put(self, attempt: Attempt) -> None:
+        """Let a request wait for its execution."""
+        self.waiting.append(attempt)
+
     def forget(self, attempt: Attempt) -> bool:
         """Drop a request that waits; return whether it did."""
         if attempt in self.waiting:
@@ -112,40 +116,77 @@ class Batcher:
 
 
 class RayBatcher(Batcher):
-    """One collector fills a batch; sealed batches wait for one of a few slots."""
+    """One collector fills a batch; sealed batches wait for one of a few slots.
+
+    A blocking function holds the event loop that the collector runs on; what is accepted stays
+    `unnoticed` until it returns. The collector enters an execution with at most one item in
+    hand. If that one was waiting when the batch before was sealed, the event loop wakes the
+    collector before it notices anything new; otherwise it notices first.
+    """
 
     def __init__(self, replica: Replica) -> None:
         super().__init__(replica)
+        self.unnoticed: list[Attempt] = []
         self.forming: list[Attempt] = []
         self.sealed: list[list[Attempt]] = []
         self.due_at = MISSING
         """When the forming batch is sealed at the latest."""
-
-    def forget(self, attempt: Attempt) -> bool:
-        """Drop a request that is in no sealed batch."""
-        if attempt in self.forming:
-            self.forming.remove(attempt)
-            return True
-        return super().forget(attempt)
+        self.wakes_first = False
 
     @property
     def blocked(self) -> bool:
         """Whether an execution holds the event loop of the user's code."""
         return self.settings.blocking and bool(self.replica.running)
 
+    def put(self, attempt: Attempt) -> None:
+        """Let a request wait for the collector."""
+        self.unnoticed.append(attempt)
+
+    def forget(self, attempt: Attempt) -> bool:
+        """Drop a request that is in no sealed batch."""
+        for place in (self.unnoticed, self.waiting, self.forming):
+            if attempt in place:
+                place.remove(attempt)
+                return True
+        return False
+
     def step(self) -> None:
         """Collect, and start sealed batches, until neither is possible."""
-        while not self.blocked:
-            if self.sealed and len(self.replica.running) < self.settings.concurrent:
-                self.replica.begin(self.sealed.pop(0), batched=True)
-            elif len(self.forming) == self.settings.max_batch_size:
-                self._seal()
-            elif self.waiting:
-                self._take()
-            elif self.forming and self.replica.deployment.now >= self.due_at:
-                self._seal()
-            else:
-                return
+        if self.blocked:
+            return
+        if not self.wakes_first:
+            self._notice()
+        self.wakes_first = False
+        while not self.blocked and self._does_something():
+            pass
+
+    def _does_something(self) -> bool:
+        full = len(self.forming) == self.settings.max_batch_size
+        due = bool(self.forming) and self.replica.deployment.now >= self.due_at
+        if self.sealed and len(self.replica.running) < self.settings.concurrent:
+            self._take_in_hand()
+            self.replica.begin(self.sealed.pop(0), batched=True)
+        elif full or (due and not self.waiting):
+            self.sealed.append(self.forming)
+            self.forming = []
+        elif self.waiting:
+            self._take()
+        else:
+            return self._notice()
+        return True
+
+    def _take_in_hand(self) -> None:
+        self.wakes_first = bool(self.waiting)
+        if not self.waiting:
+            self._notice()
+        if self.waiting and not self.forming:
+            self._take()
+        self._notice()
+
+    def _notice(self) -> bool:
+        self.waiting += self.unnoticed
+        found, self.unnoticed = bool(self.unnoticed), []
+        return found
 
     def _take(self) -> None:
         attempt = self.waiting.pop(0)
@@ -154,13 +195,6 @@ class RayBatcher(Batcher):
         if len(self.forming) == 1:
             self.due_at = attempt.batched_at + self.settings.wait
             self._look_again_at(self.due_at)
-
-    def _seal(self) -> None:
-        self.sealed.append(self.forming)
-        self.forming = []
-        if self.waiting:
-            # The collector has the next batch's first item in hand before the slot is taken.
-            self._take()
 
 
 class TritonBatcher(Batcher):
