@@ -1,7 +1,7 @@
 """Ray Serve's own batch queue, driven on a clock that only moves when everybody waits.
 
-One second of the queue's is one microsecond of ours, so that every stamp is a whole number and
-comparisons are exact.
+One second of the queue's is a tick of ours, so that every stamp is a whole number and comparisons
+are exact.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ import pytest
 
 
 class Batch(NamedTuple):
-    """An execution: its members in order, and when it began, in microseconds."""
+    """An execution: its members in order, and when it began, in ticks."""
 
     started_at: int
     members: tuple[int, ...]
 
 
 class Arrivals(NamedTuple):
-    """What is asked of a batch queue; all in microseconds."""
+    """What is asked of a batch queue; all in ticks."""
 
     at: Sequence[int]
     max_batch_size: int
@@ -40,6 +40,7 @@ class _LeapingSelector(selectors.SelectSelector):
 
     def select(self, timeout: float | None = None) -> list[Any]:
         found = super().select(0)
+        assert found or timeout is not None, "everybody waits, and nothing is due"
         if not found and timeout is not None and timeout > 0:
             self.loop.present += timeout
         return found
@@ -51,6 +52,7 @@ class _LeapingLoop(asyncio.SelectorEventLoop):
         selector = _LeapingSelector()
         selector.loop = self
         super().__init__(selector)
+        self._clock_resolution = 0.5  # what is due within half a tick is due now
 
     def time(self) -> float:
         return self.present

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ from inference.schedule import ChangeKind, Outcome, Outcomes, ReplicaState
 from tests.inference.cases import COLUMNS, build, configuration
 from tests.inference.ray_batches import Arrivals, Batch, rays_batches
 from tests.inference.ray_scaling import rays_targets
+from tests.reference.serving.hand import serve
 
 pytest.importorskip("ray.serve", reason="the simulation is held against an installed Ray Serve")
 pytestmark = [
@@ -23,6 +25,7 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore::FutureWarning"),
 ]
 
+TICK = 1_000_000
 STEP = 1_000_000
 """Arrivals differ within a step, waits and executions add to it: no two things are ever due at one
 instant, where an event loop's order is an accident."""
@@ -49,30 +52,43 @@ def run(instants: list[int], until: int, **given: Any) -> tuple[Any, Outcomes]:
     return output, output.outcomes
 
 
-def our_batches(asked: Arrivals) -> list[Batch]:
-    """Return the executions of the simulated stack, in the microseconds of Ray's fake clock."""
-    sizes = {n: f"{asked.durations(n)}us" for n in range(1, asked.max_batch_size + 1)}
-    _, ended = run(
-        [instant * 1000 for instant in asked.at],
-        1 << 60,
-        max_ongoing_requests=len(asked.at) + 1,
-        service_time={"kind": "table", "sizes": sizes},
-        batching={
+def deployment(asked: Arrivals) -> dict[str, Any]:
+    """Return the block of a scenario for a queue; a tick is a millisecond."""
+    sizes = {n: f"{asked.durations(n)}ms" for n in range(1, asked.max_batch_size + 1)}
+    return {
+        "max_ongoing_requests": len(asked.at) + 1,
+        "service_time": {"kind": "table", "sizes": sizes},
+        "batching": {
             "kind": "ray",
             "max_batch_size": asked.max_batch_size,
-            "batch_wait_timeout": f"{asked.wait}us",
+            "batch_wait_timeout": f"{asked.wait}ms",
             "max_concurrent_batches": asked.slots,
             "function": "blocking" if asked.blocking else "yielding",
         },
-    )
+    }
+
+
+def our_batches(asked: Arrivals) -> list[Batch]:
+    """Return the executions of the simulated stack."""
+    _, ended = run([instant * TICK for instant in asked.at], 1 << 60, **deployment(asked))
     assert set(ended.outcome) == {Outcome.COMPLETED}
     batches = []
     for execution in set(ended.execution.tolist()):
         of = ended.execution == execution
         assert set(ended.batch_size[of]) == {of.sum()}
         (started_at,) = set(ended.started_at[of].tolist())
-        batches.append(Batch(started_at // 1000, tuple(sorted(ended.number[of].tolist()))))
+        batches.append(Batch(started_at // TICK, tuple(sorted(ended.number[of].tolist()))))
     return sorted(batches)
+
+
+def reference_batches(asked: Arrivals) -> list[Batch]:
+    """Return the executions of the reference simulator."""
+    loop = serve(asked.at, until=1 << 40, **deployment(asked))
+    members: dict[tuple[int, int], list[int]] = {}
+    for request in loop.requests:
+        key = (request.started_at // TICK, request.execution)
+        members.setdefault(key, []).append(request.number)
+    return sorted(Batch(started, tuple(sorted(of))) for (started, _), of in members.items())
 
 
 @st.composite
@@ -94,12 +110,13 @@ def arrivals(draw: st.DrawFn) -> Arrivals:
     max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 @given(arrivals())
+@pytest.mark.parametrize("ours", [reference_batches, our_batches])
 def test_the_same_arrivals_make_the_same_batches_as_in_rays_queue(
-    monkeypatch: pytest.MonkeyPatch, asked: Arrivals
+    monkeypatch: pytest.MonkeyPatch, ours: Callable[[Arrivals], list[Batch]], asked: Arrivals
 ) -> None:
     with monkeypatch.context() as patched:
         theirs = rays_batches(asked, patched)
-    assert our_batches(asked) == theirs
+    assert ours(asked) == theirs
 
 
 @pytest.mark.parametrize(
