@@ -106,4 +106,5 @@ async def _drive(loop: _LeapingLoop, batching: Any, asked: Arrivals) -> list[Bat
     await asyncio.gather(*futures)
     queue._handle_batch_task.cancel()
     await asyncio.gather(queue._handle_batch_task, return_exceptions=True)
+    queue._handle_batch_task = None  # or its end asks for an event loop once more
     return made
