@@ -20,7 +20,7 @@ def rays_targets(
     until: int,
     monkeypatch: pytest.MonkeyPatch,
 ) -> list[tuple[int, int]]:
-    """Return when Ray changes its target of replicas, and to what; the first entry is the start.
+    """Return when Ray changes its target of replicas, and to what.
 
     Args:
         config: Our configuration.
@@ -60,7 +60,7 @@ def rays_targets(
     pushed: list[Any] = []
     memory: dict[str, Any] = {}
     target = config.start_replicas
-    changes = [(0, target)]
+    changes = []
     for now, what in _schedule(config, until):
         present.seconds = now / SECOND
         if what == "sample":
