@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -47,8 +48,8 @@ class Answers:
     def predict_served(self, served: Served) -> Floats:
         """Predict executions as they were served, and keep the values for their attempts."""
         values = np.empty(len(served.number))
-        starts = np.flatnonzero(np.diff(served.execution, prepend=-1))
-        for start, end in zip(starts, [*starts[1:], len(values)], strict=True):
+        edges = np.flatnonzero(np.diff(served.execution, prepend=-1, append=-1))
+        for start, end in pairwise(edges.tolist()):
             variant = int(served.variant[start])
             values[start:end] = self._batch(variant, served.features[start:end])
         keys = zip(served.number.tolist(), served.attempt.tolist(), strict=True)

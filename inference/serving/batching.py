@@ -48,8 +48,8 @@ def collect(m: Ints, w: Ints, r: int, now: int) -> None:
 
 
 @step
-def seal(m: Ints, w: Ints, r: int, now: int) -> None:
-    """Close the batch that forms; it waits for a slot, and the next one begins to form."""
+def seal(m: Ints, w: Ints, r: int) -> None:
+    """Close the batch that forms; it waits for a slot."""
     first = m[r + f.FORMING]
     m[first + f.A_BATCH_SIZE] = m[r + f.FORMING + 2]
     m[first + f.NEXT_BATCH] = 0
@@ -65,14 +65,33 @@ def seal(m: Ints, w: Ints, r: int, now: int) -> None:
     m[r + f.SEALED_LAST] = first
     m[r + f.SEALED] += 1
     set_timer(m, w, r, _NEVER)
-    # Ray's collector has the next batch's first request in hand before the slot is taken
-    if m[r + f.BATCHER] != 0:
-        collect(m, w, r, now)
+
+
+@step
+def notice(m: Ints, r: int) -> bool:
+    """Let what was accepted come before Ray's collector; tell whether there was anything."""
+    found = m[r + f.INBOX] != 0
+    while m[r + f.INBOX] != 0:
+        attempt = take_head(m, r + f.INBOX)
+        m[attempt + f.A_STATE] = f.IN_BATCHER
+        put_end(m, r + f.BATCHER, attempt)
+    return found
 
 
 @step
 def start_sealed(m: Ints, w: Ints, r: int, now: int) -> None:
-    """Start the oldest sealed batch."""
+    """Start the oldest sealed batch; the collector takes at most one request in hand first.
+
+    A function that blocks holds the event loop that the collector runs on. If the request in hand
+    was there before, the loop wakes the collector after the execution before it notices anything
+    new; otherwise it notices first.
+    """
+    m[r + f.WAKES_FIRST] = int(m[r + f.BATCHER] != 0)
+    if m[r + f.BATCHER] == 0:
+        notice(m, r)
+    if m[r + f.BATCHER] != 0 and m[r + f.FORMING] == 0:
+        collect(m, w, r, now)
+    notice(m, r)
     first = m[r + f.SEALED_FIRST]
     m[r + f.SEALED_FIRST] = m[first + f.NEXT_BATCH]
     m[r + f.SEALED] -= 1
@@ -82,16 +101,20 @@ def start_sealed(m: Ints, w: Ints, r: int, now: int) -> None:
 @step
 def collect_and_start(m: Ints, w: Ints, v: int, r: int, now: int) -> None:
     """Let Ray's batcher do all that it can; a function that blocks stops it while it runs."""
+    if m[v + f.BLOCKING] == 1 and m[r + f.RUNNING] > 0:
+        return
+    if m[r + f.WAKES_FIRST] == 0:
+        notice(m, r)
+    m[r + f.WAKES_FIRST] = 0
     while m[v + f.BLOCKING] == 0 or m[r + f.RUNNING] == 0:
+        due = m[r + f.FORMING] != 0 and now >= m[r + f.TIMER_AT]
         if m[r + f.SEALED] > 0 and m[r + f.RUNNING] < m[v + f.SLOTS]:
             start_sealed(m, w, r, now)
-        elif m[r + f.FORMING + 2] == m[v + f.MAX_BATCH]:
-            seal(m, w, r, now)
+        elif m[r + f.FORMING + 2] == m[v + f.MAX_BATCH] or (due and m[r + f.BATCHER] == 0):
+            seal(m, w, r)
         elif m[r + f.BATCHER] != 0:
             collect(m, w, r, now)
-        elif m[r + f.FORMING] != 0 and now >= m[r + f.TIMER_AT]:
-            seal(m, w, r, now)
-        else:
+        elif not notice(m, r):
             return
 
 
@@ -151,5 +174,9 @@ def accept(m: Ints, r: int, attempt: int, now: int) -> None:
     m[attempt + f.A_REPLICA_ROW], m[attempt + f.A_REPLICA] = r, m[r + f.INDEX]
     if m[v + f.ROUTER] != f.ROUND_ROBIN:
         m[attempt + f.A_ROUTED_AT] = now
-    m[attempt + f.A_STATE] = f.IN_BATCHER
-    put_end(m, r + f.BATCHER, attempt)
+    if m[v + f.BATCHING] == f.RAY_BATCHES:
+        m[attempt + f.A_STATE] = f.OUTSIDE
+        put_end(m, r + f.INBOX, attempt)
+    else:
+        m[attempt + f.A_STATE] = f.IN_BATCHER
+        put_end(m, r + f.BATCHER, attempt)

@@ -110,8 +110,8 @@ CANDIDATE = 43  # two of them, and what each reported
 COUNT = 45
 (OUTSTANDING, WAKE_AT, NEXT_BATCH) = range(47, 50)
 # where it is
-(UNDER_WAY, POOLED, HOPPING, BOUNCED, LINED_UP, IN_BATCHER, FORMING_IN) = range(7)
-(SEALED_IN, RUNNING_IN, REPLYING, GONE) = range(7, 11)
+(UNDER_WAY, POOLED, HOPPING, BOUNCED, LINED_UP, OUTSIDE, IN_BATCHER) = range(7)
+(FORMING_IN, SEALED_IN, RUNNING_IN, REPLYING, GONE) = range(7, 12)
 # what its routing task does
 (NO_TASK, ROUTES, AWAITS_REPLICA, PROBES, SLEEPS) = range(5)
 
@@ -120,8 +120,9 @@ COUNT = 45
 (LENGTH, LENGTH_AT) = range(14, 16)
 QUEUE = 16  # lists
 BATCHER = 19
-FORMING = 22
-(SEALED_FIRST, SEALED_LAST, SEALED) = range(25, 28)
+INBOX = 22
+FORMING = 25
+(SEALED_FIRST, SEALED_LAST, SEALED, WAKES_FIRST) = range(28, 32)
 
 # a sample of the gauge; the window of a fault
 (SAMPLED_AT, SAMPLED) = range(6, 8)

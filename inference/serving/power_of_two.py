@@ -331,7 +331,7 @@ def probe_answered(m: Ints, w: Ints, keys: Keys, row: int, r: int, count: int, n
 
 
 @step
-def placement_arrives(m: Ints, w: Ints, o: Ints, attempt: int, r: int, now: int) -> None:
+def placement_arrives(m: Ints, w: Ints, attempt: int, r: int, now: int) -> None:
     """Let a replica accept an attempt, or not; the router hears of it a hop later."""
     v = variant_of(m, attempt)
     up, gone = is_up(m, r), m[attempt + f.A_CANCELLED] == 1
@@ -343,10 +343,6 @@ def placement_arrives(m: Ints, w: Ints, o: Ints, attempt: int, r: int, now: int)
     w[place, f.Y], w[place, f.Z] = int(accepted), m[r + f.ONGOING] if up else 0
     if accepted:
         act(m, w, r, now)
-    elif gone:
-        m[v + f.QUEUED] -= 1
-        m[v + f.GAUGE] -= 1
-        leave_deployment(m, o, attempt, f.CANCELLED, now)
     else:
         m[attempt + f.A_STATE] = f.BOUNCED
 

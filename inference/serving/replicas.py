@@ -201,7 +201,7 @@ def crash(m: Ints, w: Ints, o: Ints, r: int, restart: int, now: int) -> None:
         m[attempt + f.NEXT] = m[attempt + f.PREV] = 0
         m[v + f.GAUGE] -= 1
         reply(m, w, attempt, f.FAILED, f.CRASHED, now)
-    for field in range(f.QUEUE, f.SEALED + 1):
+    for field in range(f.QUEUE, f.WAKES_FIRST + 1):
         m[r + field] = 0
     m[r + f.ONGOING] = m[r + f.RUNNING] = 0
     m[r + f.TIMER_AT] = _NEVER
@@ -234,6 +234,8 @@ def take_back(m: Ints, w: Ints, o: Ints, keys: Keys, attempt: int, now: int) -> 
         if alone:
             m[r + f.RUNNING] -= 1
             m[v + f.BUSY_NS] += now - m[attempt + f.A_STARTED_AT]
+        elif state == f.OUTSIDE:
+            take_out(m, r + f.INBOX, f.NEXT, attempt)
         elif state == f.IN_BATCHER:
             take_out(m, r + f.BATCHER, f.NEXT, attempt)
         else:

@@ -140,7 +140,7 @@ def inside(
     elif order == f.PROBE_REPLY:
         power_of_two.probe_answered(m, w, keys, node, x, z, now)
     elif order == f.PLACEMENT:
-        power_of_two.placement_arrives(m, w, o, node, x, now)
+        power_of_two.placement_arrives(m, w, node, x, now)
     elif order == f.NOTICE:
         power_of_two.notice_arrives(m, w, o, keys, (node, key_1, key_2, x, by, z), now)
     elif order == f.DONE_NOTICE:

@@ -117,12 +117,12 @@ def faults(draw: st.DrawFn, replicas: int) -> Block:
     """Draw something that goes wrong."""
     kind = draw(
         st.sampled_from(
-            ["crash", "slow", "error_rate", "stuck_batch", "lost_reply", "network_pause"]
+            ["crash", "crash", "slow", "error_rate", "stuck_batch", "lost_reply", "network_pause"]
         )
     )
     fault: Block = {"kind": kind}
     if draw(st.integers(0, 3)):
-        instants = draw(st.sets(st.integers(0, 60), min_size=1, max_size=3))
+        instants = draw(st.sets(st.integers(0, 40), min_size=1, max_size=4))
         fault["at"] = [f"{instant}ms" for instant in sorted(instants)]
     else:
         fault["every"] = draw(ms(10, 60))
@@ -179,7 +179,7 @@ def deployments(draw: st.DrawFn, fallbacks: tuple[Any, ...], nan: bool = False) 
         lambda base, each: {"kind": "affine", "base": base, "per_item": each}, latencies(), ms(0, 3)
     )
     block: Block = {
-        "service_time": draw(latencies() | affine | sizes(most)),
+        "service_time": draw(latencies(20) | affine | sizes(most)),
         "router": draw(ROUTERS),
     }
     scaling = draw(st.none() | st.none() | scalings())
@@ -228,7 +228,7 @@ CACHES = st.fixed_dictionaries(
     },
 )
 TIMEOUTS = ms(20, 40) | st.builds(
-    lambda after, cancel: {"after": after, "cancel": cancel}, ms(12, 40), st.booleans()
+    lambda after, cancel: {"after": after, "cancel": cancel}, ms(10, 30), st.booleans()
 )
 POLLINGS = st.sampled_from(["on_feature", "on_feature", "continuous", {"every": "4ms"}])
 ANSWERS = ("none", "last_value", {"constant": 7.5})
@@ -262,7 +262,7 @@ def blocks(draw: st.DrawFn, *, nan: bool = False) -> Block:
     many = draw(st.integers(0, 2)) == 0
     block = draw(several(nan) if many else deployments(ANSWERS, nan))
     block["polling"] = draw(POLLINGS)
-    block["max_in_flight"] = draw(st.integers(1, 8))
+    block["max_in_flight"] = draw(st.sampled_from([1, 2, 5, 12, 12]))
     block["on_new"] = draw(st.sampled_from(["replace", "queue"]))
     block |= draw(optional(timeout=TIMEOUTS, retry=RETRIES, cache=CACHES))
     try:
@@ -280,7 +280,9 @@ def as_config(block: Mapping[str, Any]) -> InferenceConfig:
 @st.composite
 def row_streams(draw: st.DrawFn, most: int = 24) -> Rows:
     """Draw rows that come singly and in crowds, with few different values, some missing."""
-    gaps = draw(st.lists(st.sampled_from([0, 0, 0, 1, 1, 2, 3, 7, 20]), max_size=most))
+    least = draw(st.sampled_from([0, 6, 12]))
+    gap = st.sampled_from([0, 0, 0, 1, 1, 2, 3, 7, 20])
+    gaps = draw(st.lists(gap, min_size=least, max_size=most))
     emitted = (np.cumsum([0, *gaps])[1:] * MS).tolist()
     number = len(emitted)
     cells = st.lists(st.sampled_from([0.0, 0.5, 1.0, 3.0]), min_size=number, max_size=number)
