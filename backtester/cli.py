@@ -8,7 +8,7 @@ from typing import Any
 
 import typer
 
-from backtester.commands import check, data, featurize, run, schema, train
+from backtester.commands import check, data, featurize, run, schema, serve, train
 from backtester.errors import StrategyError
 from clock.errors import InputError, SimulationError
 
@@ -29,6 +29,7 @@ app.command("check")(check.check)
 app.command("featurize")(featurize.featurize)
 app.command("schema")(schema.schema)
 app.add_typer(data.app, name="data")
+app.add_typer(serve.app, name="serve")
 
 
 @app.callback()

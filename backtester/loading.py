@@ -149,36 +149,43 @@ def scenario_instruments(scenario: Scenario, catalog: Catalog) -> list[Instrumen
     return found
 
 
-def load_predictor(scenario: Scenario, loop: str, scenario_file: str) -> Predictor:
-    """Resolve a loop's model once, load it, and refuse one that could have seen the run.
+def load_predictor(
+    scenario: Scenario, loop: str, scenario_file: str
+) -> Predictor | dict[str, Predictor]:
+    """Resolve a loop's models once, load them, and refuse one that could have seen the run.
 
     Args:
         scenario: The scenario.
         loop: Name of the loop.
         scenario_file: Named in the command that would make a missing model.
 
+    Returns:
+        The model, or one by the name of each variant where the loop has variants.
+
     Raises:
         ModelNotFoundError: If there is no such model; names the command that makes it.
         FeatureMismatchError: If it expects other features.
         ScenarioError: If it was trained on labels visible at or after the run's start.
     """
-    predictor = load_model(scenario, loop, scenario_file)
-    uri = scenario.inference_config[loop].model_uri
-    fault = trained_late(predictor, uri, scenario.data.start)
-    if fault:
-        raise ScenarioError(f"{fault} Train it on an earlier range, or start the run later.")
-    return predictor
+    config = scenario.inference_config[loop]
+    loaded = {}
+    for name, uri in config.model_uris.items():
+        class_name = config.deployments[name].predictor_class_name
+        loaded[name] = predictor = load_model(uri, class_name, scenario_file)
+        fault = trained_late(predictor, uri, scenario.data.start)
+        if fault:
+            raise ScenarioError(f"{fault} Train it on an earlier range, or start the run later.")
+    return loaded if config.variants else loaded[""]
 
 
-def load_model(scenario: Scenario, loop: str, scenario_file: str) -> Predictor:
-    """Resolve a loop's model and load it, whatever it was trained on; see `load_predictor`."""
+def load_model(uri: str, class_name: str, scenario_file: str) -> Predictor:
+    """Resolve a model and load it, whatever it was trained on; see `load_predictor`."""
     from inference.predictors.base import load_predictor as load
     from inference.registry import Registry
 
-    config = scenario.inference_config[loop]
     hint = f"Make it with `lightcone train {scenario_file}`."
-    resolved = Registry().resolve(config.model_uri, hint=hint)
-    return load(config.predictor_class_name, resolved.path, version=resolved.version)
+    resolved = Registry().resolve(uri, hint=hint)
+    return load(class_name, resolved.path, version=resolved.version)
 
 
 def trained_late(predictor: Predictor, uri: str, start: int) -> str:

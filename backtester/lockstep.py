@@ -106,6 +106,7 @@ class LockstepPlanes:
         ended = []
         for index, loop in enumerate(planes.loops):
             empty = loop.push(no_rows(len(self._names)), self._clock.now, 0)
+            planes.keep(index, empty)
             made = _concatenated([*self._submissions[index], empty.submissions])
             outcomes = _concatenated([*self._outcomes[index], empty.outcomes])
             planes.note_requests(index, made)
@@ -213,6 +214,7 @@ class LockstepPlanes:
     def _advance(self, index: int, rows: Rows, instant: int, rank: int) -> None:
         loop: InferenceLoop = self._planes.loops[index]
         output = loop.push(rows, instant, rank)
+        self._planes.keep(index, output)
         self._submissions[index].append(output.submissions)
         ended = output.outcomes
         if len(ended.number):

@@ -10,7 +10,18 @@ from backtester.errors import ScenarioError
 
 __all__ = ["FRAMES", "RESULT_FILES", "check_file", "check_folder", "writing"]
 
-FRAMES = ("orders", "changes", "fills", "payments", "reports", "equity", "predictions", "records")
+FRAMES = (
+    "orders",
+    "changes",
+    "fills",
+    "payments",
+    "reports",
+    "equity",
+    "predictions",
+    "attempts",
+    "deployment_changes",
+    "records",
+)
 """Frames of a result; each is saved as a Parquet file of that name."""
 
 RESULT_FILES = {
@@ -45,19 +56,27 @@ def check_folder(folder: Path) -> None:
             )
 
 
-def check_file(path: Path) -> None:
+def check_file(path: Path, option: str = "--out") -> None:
     """Refuse a path that a file cannot be written to.
+
+    Args:
+        path: The file.
+        option: The option that named it.
 
     Raises:
         ScenarioError: If it is a folder.
     """
     if path.is_dir():
-        raise ScenarioError(f"`--out` must be a file: {path} is a folder. Name a file in it.")
+        raise ScenarioError(f"`{option}` must be a file: {path} is a folder. Name a file in it.")
 
 
 @contextmanager
-def writing(path: Path) -> Iterator[None]:
+def writing(path: Path, option: str = "--out") -> Iterator[None]:
     """Tell a failure to write as bad input.
+
+    Args:
+        path: What is written.
+        option: The option that named it.
 
     Raises:
         ScenarioError: If the operating system refused.
@@ -66,6 +85,6 @@ def writing(path: Path) -> Iterator[None]:
         yield
     except OSError as error:
         raise ScenarioError(
-            f"`--out` must be writable: {error.strerror} ({error.filename or path}). "
+            f"`{option}` must be writable: {error.strerror} ({error.filename or path}). "
             "Name another place."
         ) from error

@@ -14,7 +14,7 @@ from featurizer.market import Records, StreamKey
 if TYPE_CHECKING:
     from featurizer.graph import FeatureGraph, FeatureRows
     from inference.loop import InferenceLoop
-    from inference.schedule import Outcomes
+    from inference.schedule import Attempts, Changes, LoopOutput, Outcomes
 
 __all__ = ["ExogenousPlanes", "Planned"]
 
@@ -53,6 +53,8 @@ class ExogenousPlanes:
         self.graph = graph
         self.loops = list(loops)
         self.feature_rows = 0
+        self.attempts: list[list[Attempts]] = [[] for _ in loops]
+        self.changes: list[list[Changes]] = [[] for _ in loops]
         self._trace = trace
         self._pending: FeatureRows | None = None
 
@@ -71,6 +73,7 @@ class ExogenousPlanes:
         outcomes = []
         for index, loop in enumerate(self.loops):
             output = loop.push(as_rows(rows), until, FIRST_RANK)
+            self.keep(index, output)
             self.note_requests(index, output.submissions)
             self.note_outcomes(index, output.outcomes)
             outcomes.append(output.outcomes)
@@ -82,8 +85,16 @@ class ExogenousPlanes:
         for index, loop in enumerate(self.loops):
             outcomes = loop.finish(until)
             self.note_outcomes(index, outcomes, until)
+            self.attempts[index].append(loop.finish_attempts(until))
             rest.append(outcomes)
         return rest
+
+    def keep(self, loop: int, output: LoopOutput) -> None:
+        """Keep the attempts and changes of a push for the run's result."""
+        if len(output.attempts.number):
+            self.attempts[loop].append(output.attempts)
+        if len(output.changes.kind):
+            self.changes[loop].append(output.changes)
 
     def visible_rows(self, records: Mapping[StreamKey, Records], until: int) -> FeatureRows | None:
         """Return the rows that become visible before *until*; keep the later ones."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,13 +15,24 @@ import polars as pl
 
 from backtester.errors import ScenarioError
 from backtester.output import FRAMES, check_folder, writing
+from backtester.serving_records import (
+    ATTEMPT_STAMPS,
+    attempts_frame,
+    changes_frame,
+    leg_columns,
+    loop_records,
+    named,
+    variant_names,
+)
 from backtester.summary import summarise
 from backtester.trace import TraceEntry
 from inference.rows import MISSING
-from inference.schedule import Outcome
+from inference.schedule import Outcome, Outcomes, Reason
 
 if TYPE_CHECKING:
     from backtester.run import Run
+    from inference.loop import InferenceLoop
+    from inference.serving.numbers import LoopRecords
 
 __all__ = ["RunResult", "build_result", "load_result"]
 
@@ -29,8 +40,11 @@ _STAMPS = (
     "emitted_at",
     "event_time",
     "submitted_at",
+    "first_sent_at",
     "sent_at",
     "arrived_at",
+    "routed_at",
+    "batched_at",
     "started_at",
     "completed_at",
     "visible_at",
@@ -49,7 +63,10 @@ class RunResult:
         payments: One row a payment of funding or insurance, received is positive.
         reports: One row a report that reached us.
         equity: The venue's account on a regular grid, closed by the mark at the end.
-        predictions: One row a request, with every stamp, replica, outcome and value.
+        predictions: One row a request, with every stamp, replica, outcome and value, and the legs
+            of its latency, which add up to it.
+        attempts: One row a sending of a request.
+        changes: One row a change of a replica, of an autoscaler's target or of a circuit breaker.
         records: What the strategy kept with `ctx.record`.
         summary: The numbers of `summary.json`.
         scenario: The resolved scenario.
@@ -63,6 +80,8 @@ class RunResult:
     reports: pl.DataFrame
     equity: pl.DataFrame
     predictions: pl.DataFrame
+    attempts: pl.DataFrame
+    changes: pl.DataFrame
     records: pl.DataFrame
     summary: dict[str, Any]
     scenario: dict[str, Any]
@@ -142,7 +161,7 @@ def build_result(run: Run) -> RunResult:
     fills = _fills_frame(ledger, _decisions(ledger, orders, changes), told)
     mids = run.venue.mids(run.until)
     equity = _stamped(pl.DataFrame(run.equity.to_columns((run.until, mids))), ("time",))
-    predictions = _predictions_frame(run)
+    serving = [loop_records(run, index) for index in range(len(run.planes.loops))]
     frames = {
         "orders": orders,
         "changes": changes,
@@ -153,12 +172,14 @@ def build_result(run: Run) -> RunResult:
         ),
         "reports": _stamped(_frame(ledger.reports), ("venue_time", "visible_at")),
         "equity": equity,
-        "predictions": predictions,
+        "predictions": _predictions_frame(run, serving),
+        "attempts": _stamped(attempts_frame(run, serving), ATTEMPT_STAMPS),
+        "changes": _stamped(changes_frame(run, serving), ("changed_at",)),
         "records": _stamped(_frame(ledger.records), ("time",)),
     }
     return RunResult(
         **frames,
-        summary=summarise(run, frames),
+        summary=summarise(run, frames, serving),
         scenario=run.scenario.resolved(),
         trace=run.trace.entries,
     )
@@ -224,59 +245,65 @@ def _fills_frame(ledger: Any, decisions: pl.DataFrame, told: pl.DataFrame) -> pl
     return fills.with_columns(slippage_bps=slippage)
 
 
-def _predictions_frame(run: Run) -> pl.DataFrame:
-    parts = [_loop_frame(run, index) for index in range(len(run.planes.loops))]
-    parts = parts or [_outcome_columns(run, [], "", "", 0)]
-    return _stamped(pl.concat(parts), _STAMPS)
+def _predictions_frame(run: Run, serving: Sequence[LoopRecords]) -> pl.DataFrame:
+    from inference.schedule import NOTHING
+
+    parts = [
+        _loop_frame(run, loop, kept.outcomes)
+        for loop, kept in zip(run.planes.loops, serving, strict=True)
+    ]
+    return _stamped(pl.concat(parts or [_outcome_columns(run, NOTHING.outcomes)]), _STAMPS)
 
 
-def _loop_frame(run: Run, index: int) -> pl.DataFrame:
-    loop = run.planes.loops[index]
-    version = run.predictors[loop.name].version
-    return _outcome_columns(run, run.outcomes[index], loop.name, version, index)
+def _loop_frame(run: Run, loop: InferenceLoop, ended: Outcomes) -> pl.DataFrame:
+    model = run.predictors[loop.name]
+    models = list(model.values()) if isinstance(model, Mapping) else [model]
+    # a request that no model was asked about tells the first one's, as any other of the loop
+    versions = np.array([one.version for one in (*models, models[0])])[ended.variant]
+    variants = variant_names(loop.config)[ended.variant]
+    return _outcome_columns(run, ended, loop.name, variants, versions)
 
 
 def _outcome_columns(
-    run: Run, parts: Sequence[Any], loop: str, version: str, index: int
+    run: Run, ended: Outcomes, loop: str = "", variants: Any = (), versions: Any = ()
 ) -> pl.DataFrame:
-    from inference.schedule import NOTHING
-
-    kinds = type(NOTHING.outcomes)._fields
-    columns = {
-        name: np.concatenate([getattr(part, name) for part in (NOTHING.outcomes, *parts)])
-        for name in kinds
-    }
+    size = len(ended.number)
     names = np.array(run.names)
-    size = len(columns["number"])
-    outcomes = np.array([kind.name.lower() for kind in Outcome])
-    before, after = _realised(run, columns)
+    before, after = _realised(run, ended)
     return pl.DataFrame(
         {
             "loop": pl.Series([loop] * size, dtype=pl.String),
-            "number": columns["number"],
-            "instrument": pl.Series(names[columns["instrument"]].tolist(), dtype=pl.String),
-            **{name: columns[name] for name in _STAMPS},
-            "replica": columns["replica"],
-            "outcome": pl.Series(outcomes[columns["outcome"]].tolist(), dtype=pl.String),
-            "attempts": columns["attempts"],
-            "superseded": columns["superseded"].astype(bool),
-            "own": columns["own"].astype(bool),
-            "value": columns["value"],
+            "number": ended.number,
+            "instrument": pl.Series(names[ended.instrument].tolist(), dtype=pl.String),
+            **{name: getattr(ended, name) for name in _STAMPS},
+            "replica": ended.replica,
+            "outcome": named(Outcome, ended.outcome),
+            "attempts": ended.attempts,
+            "superseded": ended.superseded.astype(bool),
+            "own": ended.own.astype(bool),
+            "value": ended.value,
             "label_before": before,
             "label_after": after,
-            "model_version": pl.Series([version] * size, dtype=pl.String),
+            "model_version": pl.Series(list(versions), dtype=pl.String),
+            "variant": pl.Series(list(variants), dtype=pl.String),
+            "execution": ended.execution,
+            "batch_size": ended.batch_size,
+            "source": ended.source,
+            "fallback": ended.fallback.astype(bool),
+            "reason": named(Reason, ended.reason),
+            **leg_columns(ended),
         }
     ).sort("number")
 
 
-def _realised(run: Run, columns: dict[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+def _realised(run: Run, ended: Outcomes) -> tuple[np.ndarray, np.ndarray]:
     """Return the label feature when each answer became visible and one lookahead later."""
-    size = len(columns["number"])
+    size = len(ended.number)
     before, after = np.full(size, np.nan), np.full(size, np.nan)
     if run.outlook is not None and size:
-        done = columns["outcome"] == Outcome.COMPLETED
+        done = ended.outcome == Outcome.COMPLETED
         before[done], after[done] = run.outlook.around(
-            columns["visible_at"][done], columns["instrument"][done]
+            ended.visible_at[done], ended.instrument[done]
         )
     return before, after
 

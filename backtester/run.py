@@ -91,7 +91,7 @@ class Run:
         scenario: What to run.
         strategy: The strategy; used up by the run.
         catalog: Where the records come from.
-        predictors: The model of each inference loop.
+        predictors: The model of each inference loop, or of each of its variants.
         mode: As in `run_scenario`.
         keep_trace: As in `run_scenario`.
     """
@@ -101,7 +101,7 @@ class Run:
         scenario: Scenario,
         strategy: Strategy,
         catalog: Catalog,
-        predictors: Mapping[str, Predictor],
+        predictors: Mapping[str, Predictor | Mapping[str, Predictor]],
         *,
         mode: Mode | None = None,
         keep_trace: bool = False,

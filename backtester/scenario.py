@@ -40,6 +40,7 @@ __all__ = [
 ]
 
 DEFAULT_LOOP = "main"
+_LOOP_KEYS = {"model_uri", "variants"}
 
 Balance = Annotated[ExactDecimal, Field(ge=0, allow_inf_nan=False)]
 
@@ -118,7 +119,7 @@ def _as_map(value: Any) -> Any:
     if (
         isinstance(value, dict)
         and value
-        and not any(isinstance(v, dict) and "model_uri" in v for v in value.values())
+        and not any(isinstance(v, dict) and _LOOP_KEYS & set(v) for v in value.values())
     ):
         return {DEFAULT_LOOP: value}
     return value

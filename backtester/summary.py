@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,18 +12,29 @@ from backtester.metrics import (
     information_coefficient,
     quantiles_ms,
 )
+from backtester.serving_records import serving_numbers
 from backtester.summary_money import money_of, rounded
 from clock.units import format_instant
 from inference.schedule import Outcome
 
 if TYPE_CHECKING:
     from backtester.run import Run
+    from inference.predictors.base import Predictor
+    from inference.serving.numbers import LoopRecords
 
 __all__ = ["summarise"]
 
 
-def summarise(run: Run, frames: Mapping[str, pl.DataFrame]) -> dict[str, Any]:
-    """Return the metrics and digests of a run that has come to its end."""
+def summarise(
+    run: Run, frames: Mapping[str, pl.DataFrame], serving: Sequence[LoopRecords]
+) -> dict[str, Any]:
+    """Return the metrics and digests of a run that has come to its end.
+
+    Args:
+        run: The run.
+        frames: The frames of its result.
+        serving: What each of its loops recorded.
+    """
     predictions = frames["predictions"]
     summary: dict[str, Any] = {
         "name": run.scenario.name,
@@ -43,6 +54,7 @@ def summarise(run: Run, frames: Mapping[str, pl.DataFrame]) -> dict[str, Any]:
         "utilisation": {
             loop.name: round(loop.utilisation(run.until), 6) for loop in run.planes.loops
         },
+        "serving": serving_numbers(run, serving),
         **_coefficient(run, predictions),
         **_at_the_end(run),
         "digests": {
@@ -53,12 +65,21 @@ def summarise(run: Run, frames: Mapping[str, pl.DataFrame]) -> dict[str, Any]:
             ),
             "scenario": run.scenario.digest(),
             "models": {
-                name: {"digest": predictor.digest, "version": predictor.version}
-                for name, predictor in run.predictors.items()
+                name: {"digest": model.digest, "version": model.version}
+                for name, model in _models(run)
             },
         },
     }
     return summary
+
+
+def _models(run: Run) -> Iterator[tuple[str, Predictor]]:
+    """Yield each model under the name of its loop, `loop.variant` where there are several."""
+    for name, model in run.predictors.items():
+        if isinstance(model, Mapping):
+            yield from ((f"{name}.{variant}", one) for variant, one in model.items())
+        else:
+            yield name, model
 
 
 def _outcome_counts(predictions: pl.DataFrame) -> dict[str, int]:

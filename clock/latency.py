@@ -7,6 +7,8 @@ says what it is; `clock.sampler.Sampler` draws from it.
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
@@ -154,8 +156,16 @@ _KINDS: dict[str, type[_Model]] = {
 }
 
 
-def _read(value: Any) -> Any:
-    """Turn a bare duration into a constant, and refuse an unknown kind by naming the known ones."""
+def read_latency(value: Any, further: Mapping[str, type[BaseModel]] = MappingProxyType({})) -> Any:
+    """Turn a bare duration into a constant, and refuse an unknown kind by naming the known ones.
+
+    Args:
+        value: What a scenario wrote.
+        further: Kinds that a field allows beside those of this file.
+
+    Raises:
+        LatencyError: If it is neither a duration nor a model of a known kind.
+    """
     if isinstance(value, BaseModel):
         return value
     if not isinstance(value, dict):
@@ -165,12 +175,16 @@ def _read(value: Any) -> Any:
             raise LatencyError(
                 f"a latency is a duration or a model with a `kind`: {error}"
             ) from None
-    kind = value.get("kind")
-    if isinstance(kind, str) and kind in _KINDS:
+    kind, kinds = value.get("kind"), {**_KINDS, **further}
+    if isinstance(kind, str) and kind in kinds:
         return value
-    hint = did_you_mean(str(kind), _KINDS)
-    known = ", ".join(_KINDS)
+    hint = did_you_mean(str(kind), kinds)
+    known = ", ".join(kinds)
     raise LatencyError(f"`kind` of a latency must be one of {known}: got {kind!r}.{hint}")
+
+
+def _read(value: Any) -> Any:
+    return read_latency(value)
 
 
 def _out_of_order(upper: str, high: int, lower: str, low: int) -> LatencyError:

@@ -56,6 +56,24 @@ def read_recording(
     return instants, latencies
 
 
+def read_profile(path: Path, size_column: str, latency_column: str) -> dict[int, NDArray[np.int64]]:
+    """Return the latencies recorded for each batch size, sorted, by size.
+
+    Raises:
+        LatencyError: If a column cannot be read, or a size is not at least 1.
+    """
+    latencies = read_latencies(path, latency_column)
+    sizes = _nanoseconds(_column(path, size_column), path, size_column, "size")
+    wrong = np.flatnonzero(sizes < 1)
+    if len(wrong):
+        row = int(wrong[0])
+        raise LatencyError(
+            f"{path} row {row}: `{size_column}` must be a batch size of 1 or more: "
+            f"got {int(sizes[row])}."
+        )
+    return {int(size): np.sort(latencies[sizes == size]) for size in np.unique(sizes)}
+
+
 def _column(path: Path, column: str) -> pa.ChunkedArray:
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -93,7 +111,6 @@ def _nanoseconds(
         values = values.cast(pa.timestamp("ns", tz=kind.tz))
     elif not pa.types.is_integer(kind):
         zone = " with a zone" if wanted == "timestamp" else ""
-        raise LatencyError(
-            f"{path}: `{column}` must be a {wanted}{zone} or whole nanoseconds: got {kind}."
-        )
+        whole = "" if wanted == "size" else " or whole nanoseconds"
+        raise LatencyError(f"{path}: `{column}` must be a {wanted}{zone}{whole}: got {kind}.")
     return np.ascontiguousarray(values.cast(pa.int64()).to_numpy())

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from clock.errors import TimeWentBackwardsError
 from clock.rank import FIRST_RANK, Rank
-from clock.sampler import Sampler
+from inference.answers import Answers
 from inference.errors import ModelFailedError
 from inference.predictors.base import check_columns, check_features
 from inference.rows import (
@@ -23,16 +24,9 @@ from inference.rows import (
     rows_after,
     went_back,
 )
-from inference.schedule import (
-    NOTHING,
-    LoopOutput,
-    Outcome,
-    Outcomes,
-    as_outcomes,
-    as_submissions,
-)
-from inference.serving import deployment, own
-from inference.serving import state as f
+from inference.schedule import NOTHING, Attempts, LoopOutput, Outcomes
+from inference.serving.plain_stack import PlainStack, is_plain
+from inference.serving.records import Setting, Stack
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -40,8 +34,7 @@ if TYPE_CHECKING:
     from inference.config import InferenceConfig
     from inference.predictors.base import Predictor
 
-_POLLING = {"continuous": f.CONTINUOUS, "every": f.EVERY, "on_feature": f.ON_FEATURE}
-_LEGS = ("network_out", "service_time", "network_back", "latency")
+StackKind = Literal["auto", "full"]
 
 
 class InferenceLoop:
@@ -55,7 +48,7 @@ class InferenceLoop:
     def __init__(
         self,
         config: InferenceConfig,
-        predictor: Predictor,
+        predictor: Predictor | Mapping[str, Predictor],
         *,
         start: int,
         column_names: Sequence[str],
@@ -64,12 +57,14 @@ class InferenceLoop:
         seed: int = 0,
         base: Path | None = None,
         instruments: int = 1,
+        instrument_names: Sequence[str] = (),
+        stack: StackKind = "auto",
     ) -> None:
         """Build an idle loop.
 
         Args:
-            config: What to ask, when, and how long the answer takes.
-            predictor: The loaded model.
+            config: What to ask, when, and how the deployment behaves.
+            predictor: The loaded model; with `variants`, one for each of their names.
             start: First instant of the run; `every` polls from here on.
             column_names: The columns of the rows that will be pushed.
             name: The loop's name; its draws come from streams `inference/<name>/...`.
@@ -78,24 +73,43 @@ class InferenceLoop:
             base: Folder at which relative paths of recorded latencies start.
             instruments: How many instruments rows are of: an answer is superseded by those for
                 newer rows of its own.
+            instrument_names: Their names, by which a queue's priorities call them.
+            stack: `full` simulates a plain deployment with the whole stack, which gives the same
+                records; by default it has a kernel of its own.
 
         Raises:
-            FeatureMismatchError: If the model reads other features than the rows hold.
+            FeatureMismatchError: If a model reads other features than the rows hold.
+            ModelFailedError: If a variant has no model.
         """
-        self.config, self.predictor = config, predictor
+        self.config = config
+        self.predictors = _by_variant(config, predictor, name)
+        self.predictor = next(iter(self.predictors.values()))
         self.name, self.index, self.start = name, index, start
         read = column_names if config.features is None else config.features
         where = f"inference '{name}'"
-        check_features(predictor, read, where)
+        for one in self.predictors.values():
+            check_features(one, read, where)
         check_columns(read, column_names, where)
-        models = (config.network.out, config.service_time, config.network.back, config.latency)
-        self._samplers = tuple(
-            Sampler(model, seed, f"inference/{name}/{leg}", base)
-            for model, leg in zip(models, _LEGS, strict=True)
+        self._answers = Answers(config, self.predictors, name)
+        given = Setting(
+            name=name,
+            index=index,
+            start=start,
+            seed=seed,
+            base=base,
+            columns=[list(column_names).index(column) for column in read],
+            features=tuple(read),
+            instruments=tuple(instrument_names) or ("",) * instruments,
+            accepts_nan=all(one.accepts_nan for one in self.predictors.values()),
+            keeps_served=self._answers.by_execution,
         )
-        self._specs = tuple(sampler.spec for sampler in self._samplers)
-        places = [list(column_names).index(column) for column in read]
-        self._state = _idle(config, predictor, places, index, start, instruments)
+        self._stack: Stack
+        if stack == "auto" and is_plain(config):
+            self._stack = PlainStack(config, given)
+        else:
+            from inference.serving.full_stack import FullStack
+
+            self._stack = FullStack(config, given, self._answers.predict_served)
         self._rows = self._no_rows = no_rows(len(column_names))
         self._watermark = (start, int(FIRST_RANK))
 
@@ -117,8 +131,17 @@ class InferenceLoop:
             self._rows = join_rows(self._rows, rows)
         last, reached = self._watermark
         self._watermark = (until, max(rank, reached) if until == last else int(rank))
-        self._run(until, int(rank))
-        return self._output()
+        taken = self._stack.run(self._rows, until, int(rank))
+        if taken:
+            left = taken < len(self._rows.visible_at)
+            self._rows = rows_after(self._rows, taken) if left else self._no_rows
+        found = self._stack.collect()
+        if found is None:
+            return NOTHING
+        value = self._answers.values_of(found, self._stack.needed)
+        value.flags.writeable = False
+        outcomes = found.outcomes._replace(value=value)
+        return LoopOutput(found.submissions, outcomes, found.attempts, found.changes)
 
     def submit(
         self,
@@ -149,14 +172,12 @@ class InferenceLoop:
         """
         if now < self._watermark[0]:
             raise went_back("a request", now, self._watermark[0])
-        wanted = self._state.values.shape[1]
+        wanted = self._stack.width
         if np.shape(values) != (wanted,):
             raise ValueError(f"`values` must have shape ({wanted},): got {np.shape(values)}.")
         if now > self._watermark[0]:
             self._watermark = (now, int(FIRST_RANK))
-        row = (instrument, emitted_at, tie, event_time)
-        self._state, number = own.submit(self._state, values, now, row)
-        return number
+        return self._stack.submit(values, now, (instrument, emitted_at, tie, event_time))
 
     @property
     def next_due(self) -> tuple[int, int]:
@@ -166,10 +187,7 @@ class InferenceLoop:
         """
         waiting = self._rows.visible_at
         row_at = int(waiting[0]) if len(waiting) else NEVER
-        scalars, table = self._state.scalars, self._state.table
-        if scalars[f.SIZE + f.SENDING]:
-            return self._watermark[0], int(FIRST_RANK)
-        instant, rank = deployment.next_event(scalars, table, row_at)
+        instant, rank = self._stack.next_due(row_at)
         return (instant, rank) if instant != NEVER else (NEVER, int(Rank.TIMER))
 
     def finish(self, until: int) -> Outcomes:
@@ -180,116 +198,63 @@ class InferenceLoop:
         Raises:
             TimeWentBackwardsError: If *until* is not the last watermark.
         """
-        if until != self._watermark[0]:
-            raise TimeWentBackwardsError(
-                f"`until` of finish must be the last watermark: got {until}, "
-                f"pushed up to {self._watermark[0]}. Push up to it first."
-            )
-        return own.unfinished(self._state, until)
+        return self._finish(until)[0]
+
+    def finish_attempts(self, until: int) -> Attempts:
+        """Return the attempts still under way at the watermark, as `finish` returns requests.
+
+        One that the client has given up says so; `ended_at` is MISSING for all.
+        """
+        return self._finish(until)[1]
+
+    def statistics(self, until: int) -> dict[str, dict[str, int]]:
+        """Return what the replicas of each deployment did in [start, until), in nanoseconds.
+
+        `busy_ns`: all executions together. `replica_ns`: how long replicas were there, all
+        together. `slot_ns`: the same, times the executions that one replica can run at once.
+        """
+        return self._stack.statistics(until)
 
     def utilisation(self, until: int) -> float:
         """Return the busy time of the replicas in [start, until) as a share of all they had.
 
         *until* is the last watermark or later. Zero for an empty span.
         """
-        elapsed = (until - self.start) * self.config.num_replicas
-        return own.busy_ns(self._state, until) / elapsed if elapsed > 0 else 0.0
+        numbers = self._stack.statistics(until).values()
+        slots = sum(one["slot_ns"] for one in numbers)
+        return sum(one["busy_ns"] for one in numbers) / slots if slots > 0 else 0.0
 
     @property
     def counts(self) -> dict[str, int]:
         """Requests by outcome so far, all of them as `submitted`, and rows passed over."""
-        scalars = self._state.scalars
-        counted = {kind.name.lower(): int(scalars[f.COUNTS + kind]) for kind in Outcome}
-        submitted = int(scalars[f.NEXT_NUMBER])
-        counted["in_flight"] = submitted - sum(counted.values())
-        return {
-            "submitted": submitted,
-            **counted,
-            "rows": int(scalars[f.ROWS_SEEN]),
-            "skipped": int(scalars[f.SKIPPED]),
-        }
+        return self._stack.counts
 
-    def __getstate__(self) -> dict[str, Any]:
-        """Leave out what only repeats the samplers: pickle forgets that an array is read-only."""
-        return {key: value for key, value in vars(self).items() if key != "_specs"}
+    def _finish(self, until: int) -> tuple[Outcomes, Attempts]:
+        if until != self._watermark[0]:
+            raise TimeWentBackwardsError(
+                f"`until` of finish must be the last watermark: got {until}, "
+                f"pushed up to {self._watermark[0]}. Push up to it first."
+            )
+        return self._stack.finish(until)
 
     def __setstate__(self, state: dict[str, Any]) -> None:
+        """Make rows read-only again: pickle forgets it."""
         vars(self).update(state)
-        specs: list[Any] = [sampler.spec for sampler in self._samplers]
-        for array in (array for arrays in (self._rows, self._no_rows, *specs) for array in arrays):
+        for array in (*self._rows, *self._no_rows):
             array.flags.writeable = False
-        self._specs = tuple(sampler.spec for sampler in self._samplers)
 
-    def _run(self, until: int, rank: int) -> None:
-        first = 0
-        while True:
-            given: list[Any] = [*self._state, self._specs, *self._rows, first, until, rank]
-            status, first = deployment.run(*given)
-            if status == deployment.DONE:
-                break
-            grow = f.more_slots if status == deployment.NEEDS_SLOTS else f.more_room
-            self._state = grow(self._state)
-        if first:
-            left = first < len(self._rows.visible_at)
-            self._rows = rows_after(self._rows, first) if left else self._no_rows
 
-    def _output(self) -> LoopOutput:
-        state = self._state
-        asked, ended = int(state.scalars[f.SUBMITTED]), int(state.scalars[f.OUTCOMES])
-        if not asked and not ended:
-            return NOTHING
-        state.scalars[f.SUBMITTED] = state.scalars[f.OUTCOMES] = 0
-        columns = state.records[: f.OUTCOME_FIELDS, :ended].copy()
-        answered = columns[f.OUTCOME] == Outcome.COMPLETED
-        if answered.all():
-            value = self._predict(state.asked[:ended].copy())
-        else:
-            value = np.full(ended, np.nan)
-            value[answered] = self._predict(state.asked[:ended][answered])
-        return LoopOutput(
-            as_submissions(state.records[f.OUTCOME_FIELDS :, :asked].copy()),
-            as_outcomes(columns, value),
+def _by_variant(
+    config: InferenceConfig, predictor: Predictor | Mapping[str, Predictor], name: str
+) -> dict[str, Predictor]:
+    """Return the models by name of the variant, in the order of the configuration."""
+    wanted = list(config.deployments)
+    if not isinstance(predictor, Mapping):
+        return dict.fromkeys(wanted, predictor)
+    missing = [variant for variant in wanted if variant not in predictor]
+    if missing:
+        raise ModelFailedError(
+            f"inference '{name}' needs a model for each variant: got {', '.join(predictor)}, "
+            f"missing {', '.join(missing)}."
         )
-
-    def _predict(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Return one value a row; a model whose bits depend on the batch is asked row by row."""
-        if not len(values):
-            return np.empty(0)
-        batches = [values] if self.predictor.batch_invariant else np.split(values, len(values))
-        return np.concatenate([self._predict_batch(batch) for batch in batches])
-
-    def _predict_batch(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
-        try:
-            found = np.asarray(self.predictor.predict(values), np.float64)
-        except Exception as error:
-            raise ModelFailedError(
-                f"model '{self.config.model_uri}' of inference '{self.name}' failed on a batch of "
-                f"{len(values)}: {error}"
-            ) from error
-        if found.shape != (len(values),):
-            raise ModelFailedError(
-                f"model '{self.config.model_uri}' of inference '{self.name}' must return one value "
-                f"a row: got shape {found.shape} for {len(values)} rows."
-            )
-        return found
-
-
-def _idle(
-    config: InferenceConfig,
-    predictor: Predictor,
-    columns: list[int],
-    index: int,
-    start: int,
-    instruments: int,
-) -> f.State:
-    state = f.new_state(columns, config.num_replicas, instruments=instruments)
-    scalars = state.scalars
-    scalars[f.MAX_IN_FLIGHT] = config.in_flight_limit
-    scalars[f.POLLING] = _POLLING[config.polling.kind]
-    scalars[f.REPLACE] = config.on_new == "replace"
-    scalars[f.ACCEPTS_NAN] = bool(predictor.accepts_nan)
-    scalars[f.LOOP_INDEX] = index
-    if config.polling.period is not None:
-        scalars[f.PERIOD] = config.polling.period
-        scalars[f.NEXT_POLL] = start
-    return state
+    return {variant: predictor[variant] for variant in wanted}

@@ -30,6 +30,10 @@ def run(
     window_rows: Annotated[
         int, typer.Option(min=1, help="Rows of the densest stream in a window.")
     ] = 32_768,
+    trace: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option(help="Write a Chrome trace as well: replicas as rows, requests with legs."),
+    ] = None,
     no_report: Annotated[bool, typer.Option("--no-report", help="Draw no report.png.")] = False,
     verify: Annotated[
         bool, typer.Option("--verify", help="Only run it again in other ways, and compare.")
@@ -47,7 +51,7 @@ def run(
         tell_if_compiling,
     )
     from backtester.errors import ScenarioError
-    from backtester.output import check_folder
+    from backtester.output import check_file, check_folder, writing
     from backtester.scenario import load_scenario
 
     loaded = load_scenario(scenario, set_ or [])
@@ -58,6 +62,8 @@ def run(
         return
     folder = Path("runs") / loaded.name if out is None else out
     check_folder(folder)
+    if trace is not None:
+        check_file(trace, "--trace")
     from backtester.run import run_scenario
 
     tell_if_compiling(quiet=json_)
@@ -70,6 +76,12 @@ def run(
             scenario_file=str(scenario),
         )
     result.save(folder, picture=not no_report)
+    if trace is not None:
+        from backtester.report.chrome_trace import write_chrome_trace
+
+        with writing(trace, "--trace"):
+            trace.parent.mkdir(parents=True, exist_ok=True)
+            write_chrome_trace(result, trace)
     if json_:
         print_json(result.summary)
         return
@@ -77,6 +89,8 @@ def run(
 
     print_table(summary_table(result.summary))
     note(f"Saved to {folder}: summary.json, Parquet files{'' if no_report else ', report.png'}.")
+    if trace is not None:
+        note(f"Trace: {trace}. Open it with ui.perfetto.dev or chrome://tracing.")
 
 
 def _verify(scenario: Scenario, file: str, *, json_: bool) -> None:

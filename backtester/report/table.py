@@ -8,6 +8,7 @@ from typing import Any
 from rich.console import Group
 from rich.table import Table
 
+from backtester.report.serving_table import serving_rows
 from clock.units import format_duration, format_instant
 from featurizer.market import KINDS
 
@@ -21,9 +22,6 @@ __all__ = [
     "training_json",
     "training_table",
 ]
-
-_SATURATED = 0.95
-"""Busy share of the replicas beyond which requests outrun them."""
 
 
 def summary_table(summary: dict[str, Any]) -> Table:
@@ -86,9 +84,7 @@ def _prediction_rows(summary: dict[str, Any]) -> Iterator[tuple[str, str, str]]:
         if points["p50"] is not None:
             text = f"ms p50, {_ms(points['p95'])} p95, {_ms(points['p99'])} p99: {what}"
             yield name.removesuffix("_ms"), _ms(points["p50"]), text
-    for loop, share in summary["utilisation"].items():
-        busy = ": requests arrive faster than they are served" if share > _SATURATED else ""
-        yield "utilisation", f"{share:.1%}", f"{loop}{busy}"
+    yield from serving_rows(summary["serving"])
     value, interval = summary["information_coefficient"], summary["information_coefficient_ci"]
     if value is not None:
         text = f"95 % interval {interval[0]:.3f} to {interval[1]:.3f}" if interval else ""

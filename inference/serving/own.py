@@ -6,9 +6,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from inference.rows import MISSING
-from inference.schedule import Outcome, Outcomes, as_outcomes
+from inference.schedule import Outcome, Outcomes
 from inference.serving import state as f
 from inference.serving.state import State
+from inference.serving.widen import plain_outcomes
 
 OWN_KEY = 1 << 32
 """Part of the identity of a strategy's own request: no row is asked so often."""
@@ -63,7 +64,7 @@ def unfinished(state: State, until: int) -> Outcomes:
     columns[f.OUTCOME] = Outcome.IN_FLIGHT
     columns[f.ATTEMPTS] = columns[f.SENT_AT] != MISSING
     columns[f.OUT_OWN] = live[f.OWN]
-    return as_outcomes(columns, np.full(live.shape[1], np.nan))
+    return plain_outcomes(columns, np.full(live.shape[1], np.nan))
 
 
 def busy_ns(state: State, until: int) -> int:

@@ -27,7 +27,8 @@ def step(function: _F) -> _F:
     A quarter of the time that the whole deployment takes to compile went into wrappers.
     """
     compiled: Any = kernel(function)
-    compiled.targetoptions.update(no_cpython_wrapper=True, no_cfunc_wrapper=True)
+    if compiled is not function:  # it is where NUMBA_DISABLE_JIT asks for plain Python
+        compiled.targetoptions.update(no_cpython_wrapper=True, no_cfunc_wrapper=True)
     return cast("_F", compiled)
 
 

@@ -12,7 +12,7 @@ from inference.config import InferenceConfig
 from inference.loop import InferenceLoop
 from inference.predictors.base import TrainingRecord
 from inference.rows import Rows
-from inference.schedule import LoopOutput, Outcomes, Submissions
+from inference.schedule import LoopOutput
 
 COLUMNS = ("mid", "spread", "flow")
 READ = [0, 2]
@@ -74,10 +74,11 @@ def part(rows: Rows, first: int, last: int) -> Rows:
 
 
 def joined(outputs: list[LoopOutput]) -> LoopOutput:
-    return LoopOutput(
-        Submissions(*map(np.concatenate, zip(*(o.submissions for o in outputs), strict=True))),
-        Outcomes(*map(np.concatenate, zip(*(o.outcomes for o in outputs), strict=True))),
-    )
+    parts: list[Any] = []
+    for of_one_kind in zip(*outputs, strict=True):
+        kind: Any = type(of_one_kind[0])
+        parts.append(kind(*map(np.concatenate, zip(*of_one_kind, strict=True))))
+    return LoopOutput(*parts)
 
 
 def same(one: Any, other: Any) -> bool:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import heapq
 from collections.abc import Callable
 
+from clock.rank import FIRST_RANK
+
 Action = Callable[[], None]
 
 MOST_ACTIONS = 1_000_000
@@ -25,10 +27,10 @@ class Agenda:
         # The ticket keeps heapq from ever comparing two actions.
         heapq.heappush(self._heap, (instant, int(rank), key, self._tickets, action))
 
-    def run(self, until: int) -> None:
-        """Run everything strictly before `(until, first rank)`, smallest entry first."""
+    def run(self, until: int, rank: int = FIRST_RANK) -> None:
+        """Run everything strictly before `(until, rank)`, smallest entry first."""
         for _ in range(MOST_ACTIONS):
-            if not self._heap or self._heap[0][0] >= until:
+            if not self._heap or self._heap[0][:2] >= (until, rank):
                 return
             self.now, _rank, _key, _ticket, action = heapq.heappop(self._heap)
             action()

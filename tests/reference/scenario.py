@@ -22,6 +22,8 @@ StreamRecords = Mapping[tuple[str, str], Sequence[Row]]
 Predict = Callable[[list[float]], float]
 """Maps the values of the columns that a model reads to its prediction."""
 
+_OF_THE_LOOP = ("polling", "max_in_flight", "on_new", "features", "model_uri")
+
 KIND_NUMBERS = {"quotes": 0, "trades": 1, "depth": 2, "bars": 3}
 
 
@@ -73,11 +75,8 @@ class Loop:
     network_out: Any = 0
     network_back: Any = 0
     features: tuple[str, ...] | None = None
-
-    @property
-    def slots(self) -> int:
-        """How many requests may be sent and unanswered at once."""
-        return self.num_replicas if self.max_in_flight is None else self.max_in_flight
+    serving: Mapping[str, Any] = field(default_factory=dict)
+    """Further keys of the block; `tests.reference.serving.settings` reads them."""
 
 
 @dataclass(frozen=True)
@@ -170,4 +169,5 @@ def _loop(name: str, block: Mapping[str, Any]) -> Loop:
         network_out=network.get("out", 0),
         network_back=network.get("back", 0),
         features=None if features is None else tuple(features),
+        serving={key: value for key, value in block.items() if key not in _OF_THE_LOOP},
     )

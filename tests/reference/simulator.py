@@ -141,6 +141,7 @@ class _Simulator:
                 names,
                 predict if callable(predict) else predict[index],
                 self._prediction_visible,
+                self.ids,
             )
             for index, settings in enumerate(self.scenario.loops)
         ]
