@@ -21,7 +21,7 @@ import sys
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
-from time import perf_counter
+from time import perf_counter, process_time
 from typing import Any
 
 import numpy as np
@@ -94,17 +94,17 @@ def make_catalog(root: Path, count: int) -> Catalog:
 # --- one set, one process -------------------------------------------------------------------------
 
 
-def write_set(catalog: Catalog, out: Path, sampling: str) -> float:
-    """Work out the ten features and write them; return the seconds, compiling apart."""
+def write_set(catalog: Catalog, out: Path, sampling: str) -> tuple[float, float]:
+    """Write the ten features; return the seconds, and those of processor time; compiled before."""
     from featurizer.dataset_store import write_dataset
 
     made = config(label_feature="mid", label_lookahead="1s", sampling=sampling)
     first, last = catalog.range([(INSTRUMENT, "quotes")])
     span = (first, last + SECOND)
     write_dataset(catalog, made, [INSTRUMENT], first, first + 30 * SECOND, out)
-    begin = perf_counter()
+    begin, busy = perf_counter(), process_time()
     write_dataset(catalog, made, [INSTRUMENT], *span, out)
-    return perf_counter() - begin
+    return perf_counter() - begin, process_time() - busy
 
 
 def same_values(ours: Path, theirs: Path) -> float:
@@ -128,29 +128,36 @@ def same_values(ours: Path, theirs: Path) -> float:
     return worst
 
 
-def ours_alone(catalog: Path, out: Path, sampling: str) -> float:
-    return float(_python(__file__, "--alone", str(catalog), str(out), sampling, threads=2))
+def _two_numbers(text: str) -> tuple[float, float]:
+    seconds, busy = map(float, text.split())
+    return seconds, busy
 
 
-def theirs_alone(catalog: Path, out: Path, sampling: str) -> float:
+def ours_alone(catalog: Path, out: Path, sampling: str) -> tuple[float, float]:
+    return _two_numbers(_python(__file__, "--alone", catalog, out, sampling, threads=2))
+
+
+def theirs_alone(catalog: Path, out: Path, sampling: str) -> tuple[float, float]:
     script, what = ROOT / "benchmarks/features_polars.py", "RAW" if sampling == "raw" else "GRID"
-    return float(_python(script, what, str(catalog), str(out), threads=2).split()[1])
+    return _two_numbers(_python(script, what, catalog, out, threads=2))
 
 
-def both(root: Path, catalog: Path, sampling: str, repeats: int) -> dict[str, float]:
-    """Return the middle seconds of both, their ratio, and how far their values are apart."""
+def both(root: Path, catalog: Path, sampling: str, repeats: int) -> dict[str, Any]:
+    """Return the middle seconds of both, their ratios, and how far their values are apart."""
     mine, other = root / "ours.parquet", root / "theirs.parquet"
     pairs = [
         (ours_alone(catalog, mine, sampling), theirs_alone(catalog, other, sampling))
         for _ in range(repeats)
     ]
-    seconds, polars = (statistics.median(side) for side in zip(*pairs, strict=True))
-    return {
-        "seconds": seconds,
-        "polars": polars,
-        "ratio": statistics.median(theirs / ours for ours, theirs in pairs),
-        "largest_difference": same_values(mine, other),
-    }
+    found: dict[str, Any] = {}
+    for place, suffix in ((0, ""), (1, "_of_processor")):
+        ours, theirs = ([side[place] for side in sides] for sides in zip(*pairs, strict=True))
+        ratios = [their / our for our, their in zip(ours, theirs, strict=True)]
+        found["seconds" + suffix] = statistics.median(ours)
+        found["polars" + suffix] = statistics.median(theirs)
+        found["ratio" + suffix] = statistics.median(ratios)
+        found["ratio_range" + suffix] = [min(ratios), max(ratios)]
+    return found | {"largest_difference": same_values(mine, other)}
 
 
 def _python(*arguments: Any, threads: int) -> str:
@@ -161,11 +168,17 @@ def _python(*arguments: Any, threads: int) -> str:
     made = subprocess.run(
         [sys.executable, *map(str, arguments)],
         env=os.environ | limits,
+        preexec_fn=lambda: _confine(threads),
         capture_output=True,
         text=True,
         check=True,
     )
     return made.stdout
+
+
+def _confine(cores: int) -> None:
+    """Stay on so many cores: threads of any kind then share what they were given."""
+    os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:cores])
 
 
 # --- windows --------------------------------------------------------------------------------------
@@ -289,7 +302,13 @@ def measure(root: Path, count: int, repeats: int) -> dict[str, Any]:
         theirs = statistics.median(pair[1][name][0] for pair in windows)
         last = [pair[name][1] for pair in windows[0]]
         assert abs(last[0] - last[1]) <= 1e-6 * max(1.0, abs(last[0])), f"{name}: {last}"
-        rolling[name] = {"seconds": ours, "polars": theirs, "ratio": theirs / ours}
+        ratios = [pair[1][name][0] / pair[0][name][0] for pair in windows]
+        rolling[name] = {
+            "seconds": ours,
+            "polars": theirs,
+            "ratio": statistics.median(ratios),
+            "ratio_range": [min(ratios), max(ratios)],
+        }
     return {
         "quotes": count,
         "repeats": repeats,
@@ -307,7 +326,8 @@ def told(found: dict[str, Any]) -> str:
         made = found[name]
         lines.append(
             f"  {what}: {made['seconds']:.2f} s, Polars {made['polars']:.2f} s: "
-            f"{made['ratio']:.1f} times as fast (values apart by {made['largest_difference']:.0e})"
+            f"{made['ratio']:.1f} times as fast, {made['ratio_of_processor']:.1f} by processor "
+            f"time (values apart by {made['largest_difference']:.0e})"
         )
     lines.append("over a sliding second, one thread")
     for name, one in found["rolling_1s"].items():
@@ -334,7 +354,7 @@ def main() -> None:
     given = parser.parse_args()
     if given.alone:
         catalog, out, sampling = given.alone
-        print(write_set(Catalog(catalog), Path(out), sampling))
+        print(*write_set(Catalog(catalog), Path(out), sampling))
         return
     if given.rolling:
         print(json.dumps(rolling_ours(Catalog(given.rolling))))

@@ -90,7 +90,7 @@ def _scan(
                     break
                 held_times[tail], held[tail] = times[i], x
                 tail += 1
-                current = x
+            current = x
             i += 1
         held_times[tail : tail + SPARE] = BEYOND
         # what is read before the next of them
@@ -98,16 +98,23 @@ def _scan(
         while q < m and read_counts[q] <= i:
             since = read_times[q] - lag
             head = passed(held_times, head + 1, since) - 1
-            reads[q] = held[head] if held_times[head] <= since else np.nan
+            place = read_counts[q] - 1
+            newest = values[place] if place >= begin else before
+            if lag == 0:  # later updates of the instant are held already: they are not meant
+                reads[q] = newest
+            else:
+                reads[q] = held[head] if held_times[head] <= since else np.nan
             if logs:
-                place = read_counts[q] - 1
-                reads[q] = _ratio(values[place] if place >= begin else before, reads[q])
+                reads[q] = _ratio(newest, reads[q])
             q += 1
         if materialise:
             for j in range(begin, i):
                 since = times[j] - lag
                 start = passed(held_times, start + 1, since) - 1
-                updates[j] = held[start] if held_times[start] <= since else np.nan
+                if lag == 0:
+                    updates[j] = values[j]
+                else:
+                    updates[j] = held[start] if held_times[start] <= since else np.nan
                 if logs:
                     updates[j] = _ratio(values[j], updates[j])
             head = max(head, start)

@@ -124,6 +124,22 @@ def test_a_lagged_nan_is_read_as_one() -> None:
     assert str(reads.tolist()) == "[1.0, nan, nan, 2.0]"
 
 
+def test_a_lag_of_nothing_is_the_newest_update_and_no_later_one_of_its_instant() -> None:
+    values = fixed([1.0, 2.0, -0.0, 0.0, np.nan, 3.0])
+    times = [5, 5, 5, 5, 5, 6]
+    counts = fixed([0, 1, 2, 3, 4, 5, 6], np.int64)
+    reads = fixed([5, 5, 5, 5, 5, 5, 6], np.int64)
+    given = batch(times, reads, materialise=True)._replace(read_counts=counts)
+    whole = Lagged(0).scan(values, given)
+    assert str(whole.reads.tolist()) == "[nan, 1.0, 2.0, -0.0, 0.0, nan, 3.0]"
+    assert str(whole.updates.tolist()) == "[1.0, 2.0, -0.0, 0.0, nan, 3.0]"
+    singly = Lagged(0)
+    for i in range(6):
+        one = batch(times[i : i + 1], times[i : i + 1])
+        found = singly.scan(fixed(values[i : i + 1]), one).reads
+        assert found.tobytes() == whole.reads[i + 1 : i + 2].tobytes() or np.isnan(found[0])
+
+
 def test_a_repeated_value_takes_no_room_in_a_lag() -> None:
     operator = Lagged(10**9)
     operator.scan(fixed(np.repeat([1.0, 2.0, np.nan], 5000)), batch(np.arange(15_000)))
