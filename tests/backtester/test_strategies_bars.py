@@ -32,7 +32,14 @@ def trades_of(result: Any) -> list[tuple[float, float]]:
     ]
 
 
-def bars_run(root: Path, strategy: Any, closes: list[float], **settings: Any) -> Any:
+def bars_run(
+    root: Path,
+    strategy: Any,
+    closes: list[float],
+    mode: Any = None,
+    window_rows: int = 8192,
+    **settings: Any,
+) -> Any:
     """Run a strategy on one-minute bars that open where the one before closed."""
     catalog = Catalog.create(root / "bars", [instrument()])
     opens = [closes[0], *closes[:-1]]
@@ -51,7 +58,8 @@ def bars_run(root: Path, strategy: Any, closes: list[float], **settings: Any) ->
     catalog.write(ALPHA, "bars", table)
     until = (len(closes) + 1) * 60_000
     scenario = Scenario.model_validate(content(catalog.root, [ALPHA], until=until, **settings))
-    return Run(scenario, strategy, Catalog(catalog.root), {}, keep_trace=True).execute()
+    run = Run(scenario, strategy, Catalog(catalog.root), {}, mode=mode, keep_trace=True)
+    return run.execute(window_rows)
 
 
 def test_what_fell_out_of_its_band_is_bought_and_sold_again_at_its_mean(tmp_path):
