@@ -187,9 +187,12 @@ class RiskLimits:
         return abs(self._reached(name, side, lots)) < abs(self._position(name))
 
     def _has_lost(self) -> bool:
-        if self._max_loss is not None and not self.is_stopped:
-            self.is_stopped = self._loss() >= self._max_loss
-        return self.is_stopped
+        if self._max_loss is None or self.is_stopped:
+            return self.is_stopped
+        loss = self._loss()
+        self.is_stopped = loss >= self._max_loss
+        # a loss that is unknown may be any: nothing leaves before it is known
+        return not loss < self._max_loss
 
 
 def _by_instrument(limit: Decimal | dict[str, Decimal] | None, units: Units) -> dict[str, float]:

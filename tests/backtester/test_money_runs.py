@@ -401,6 +401,18 @@ def test_the_loss_stop_strikes_once_and_for_all(tmp_path):
     assert [reason for *_, reason in statuses(calm)] == [""] * 4
 
 
+def test_nothing_leaves_while_the_loss_is_unknown(tmp_path):
+    script = Script(
+        (1, buy(1, "SIM.SPOT", limit_price=50)), (60, buy(1, "SIM.SPOT", limit_price=50))
+    )
+    result = play(
+        tmp_path, script, {"SIM.SPOT": [Quote(0, received=50)]}, instruments=[SPOT],
+        portfolio={"quote": "USD", "balances": {"USD": 1000, "COIN": 2}},
+        execution={"risk": {"max_loss": 10}},
+    )  # fmt: skip
+    assert [reason for *_, reason in statuses(result)] == ["risk_loss", ""]
+
+
 def test_a_group_is_refused_as_a_whole(tmp_path):
     entry = OrderRequest(ALPHA, Side.BUY, 3)
     script = Script((1, lambda ctx: ctx.bracket(entry, take_profit=120, stop_loss=80)))
