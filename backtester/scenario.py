@@ -169,7 +169,7 @@ class Scenario(Strict):
                 named[f"execution.risk.{limit}"] = value
         for where, by_instrument in named.items():
             for name in by_instrument:
-                if name not in known and not (name == DEFAULT and "risk" not in where):
+                if name not in (*known, DEFAULT):
                     raise ValueError(
                         f"`{where}` must name instruments of `data.instruments`: got `{name}`. "
                         f"{nearest(name, known)}"
