@@ -16,7 +16,7 @@ from pydantic import BeforeValidator, Field, model_validator
 from backtester.account_units import Units
 from backtester.orders import Order, Reason, Role
 from backtester.strict import Strict
-from backtester.venue.fees import DEFAULT
+from backtester.venue.fee_models import DEFAULT
 from clock.units import Duration
 from featurizer.market import ExactDecimal
 

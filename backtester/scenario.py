@@ -21,7 +21,7 @@ from backtester.execution_config import ExecutionConfig
 from backtester.scenario_faults import described
 from backtester.scenario_file import load_yaml
 from backtester.strict import Strict
-from backtester.venue.fees import DEFAULT
+from backtester.venue.fee_models import DEFAULT
 from clock.units import Duration, Instant, format_duration, format_instant
 from featurizer.config import FeaturizerConfig
 from featurizer.market import ExactDecimal, PositiveDecimal

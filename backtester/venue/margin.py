@@ -19,7 +19,7 @@ from pydantic import BeforeValidator, Field, model_validator
 from backtester.account import Account
 from backtester.account_units import Units
 from backtester.strict import Strict
-from backtester.venue.fees import DEFAULT
+from backtester.venue.fee_models import DEFAULT
 from featurizer.market import Array, ExactDecimal, PositiveDecimal
 
 __all__ = ["Margin", "MarginModels", "MarginTerms"]

@@ -27,7 +27,7 @@ from hypothesis.stateful import (
 from backtester.account import Account
 from backtester.orders import Reason, ReportKind, Side
 from backtester.venue.clearing import Booked
-from backtester.venue.fees import Flat, Share, SumOfFees
+from backtester.venue.fee_models import Flat, Share, SumOfFees
 from backtester.venue.margin import MarginTerms
 from backtester.venue.outcome import Outcome
 from tests.backtester.paper_venue import PaperVenue, Resting
