@@ -165,7 +165,7 @@ class Account:
     def balance(self, currency: str) -> int:
         """Return what is held of a currency in ledger units: cash and spot positions in it."""
         total = self.wallets[currency].cash
-        for name in self._spot_of[currency]:
+        for name in self._spot_of[currency]:  # nearly always none
             total += self.positions.get(name, 0) * self.units[name].per_lot
         return total
 

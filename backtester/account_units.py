@@ -164,10 +164,6 @@ class Units:
         numerator, denominator = unit.inverse
         return -2 * half_even(2 * lots * numerator, denominator * twice_ticks)
 
-    def taker_fee(self, instrument: str, lots: int, ticks: int) -> int:
-        """Return the taker's share of a notional in ledger units, rounded half to even."""
-        return share(self._of[instrument].taker, self.notional(instrument, lots, ticks))
-
 
 def half_even(numerator: int, denominator: int) -> int:
     """Return a quotient rounded to the nearest whole number, a tie to the even one.

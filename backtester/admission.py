@@ -7,11 +7,12 @@ with a report like any other. Cancels always pass: a venue under load wants fewe
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, assert_never
 
 import numpy as np
 
+from backtester.errors import ScenarioError
 from backtester.execution_config import ActivityOverload, DeclaredOverload
 from backtester.orders import Reason
 from clock.randomness import fold, stream_key, uniform
@@ -100,10 +101,22 @@ class Admission:
     Args:
         config: The scenario's execution.
         seed: Its seed.
+        without_quotes: Instruments of which the catalog holds no quotes.
+
+    Raises:
+        ScenarioError: If overloads are told by quotes that there are none of.
     """
 
-    def __init__(self, config: ExecutionConfig, seed: int) -> None:
+    def __init__(
+        self, config: ExecutionConfig, seed: int, without_quotes: Sequence[str] = ()
+    ) -> None:
         limit, overload = config.rate_limit, config.overload
+        if isinstance(overload, ActivityOverload) and without_quotes:
+            raise ScenarioError(
+                "`execution.overload` of kind activity needs quotes of "
+                f"{', '.join(without_quotes)}: the catalog holds none. Ingest them, or declare "
+                "when the venue is overloaded (`kind: declared`)."
+            )
         self._limiter = RateLimiter(limit) if limit is not None else None
         self._watch = OverloadWatch(overload, seed) if overload is not None else None
         self.is_open = self._limiter is None and self._watch is None

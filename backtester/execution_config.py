@@ -8,7 +8,7 @@ from pydantic import Field, model_validator
 
 from backtester.risk import RiskConfig
 from backtester.strict import Strict
-from backtester.venue.fees import FeeModels
+from backtester.venue.fee_models import FeeModels
 from backtester.venue.funding_config import FundingConfig
 from backtester.venue.margin import MarginModels
 from backtester.venue.queue_config import Back, QueueModel

@@ -148,8 +148,8 @@ class Gateway:
         if outcome.entry is not None:
             self._ledger.booked(report, outcome.entry, rank)
         if outcome.is_last and kind in _ENDS:
-            reason = outcome.reason.name.lower() if outcome.reason else ""
-            self._ledger.ended(outcome.number, kind.name.lower(), reason)
+            reason = outcome.reason.word if outcome.reason else ""
+            self._ledger.ended(outcome.number, kind.word, reason)
         latency = self._fill if kind is _K.FILLED else self._acknowledgement
         # one draw for all that the venue says of an order at once: it is one message's way back
         due = now + latency.draw(now, now, outcome.sent_at, outcome.ordinal)
@@ -164,20 +164,21 @@ class Gateway:
         units = self._venue.units
         amount = 0 if entry is None or entry.booking is Booking.FILL else entry.amount
         lots = outcome.lots
+        # by place: with names it takes twice as long, and there are several for every order
         return Report(
-            number=self._reports,
-            order=outcome.number,
-            instrument=outcome.instrument,
-            kind=outcome.kind,
-            reason=outcome.reason,
-            quantity=float(lots * units[outcome.instrument].lot_size) if lots else 0.0,
-            venue_time=now,
-            fill=outcome.fill,
-            is_last=outcome.is_last,
-            lots=lots,
-            limit_ticks=outcome.limit_ticks,
-            amount=units.to_float(amount) if amount else 0.0,
-            amount_units=amount,
+            self._reports,
+            outcome.number,
+            outcome.instrument,
+            outcome.kind,
+            outcome.reason,
+            float(lots * units[outcome.instrument].lot_size) if lots else 0.0,
+            now,
+            outcome.fill,
+            outcome.is_last,
+            lots,
+            outcome.limit_ticks,
+            units.to_float(amount) if amount else 0.0,
+            amount,
         )
 
     def _deliver(self, report: Report) -> None:

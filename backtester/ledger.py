@@ -123,8 +123,8 @@ class TradingLedger:
                 order.sent_at,
                 order.instrument,
                 int(order.side),
-                order.type.name.lower(),
-                order.time_in_force.name.lower(),
+                order.type.word,
+                order.time_in_force.word,
                 order.quantity,
                 order.limit_price,
                 self._price(order.instrument, order.stop_ticks),
@@ -217,7 +217,7 @@ class TradingLedger:
         to_float = self._units.to_float
         fill = report.fill
         if fill is None:
-            row = (report.number, report.venue_time, report.kind.name.lower(), entry.instrument)
+            row = (report.number, report.venue_time, report.kind.word, entry.instrument)
             self.payments.rows.append((*row, currency, to_float(entry.amount)))
         else:
             self.fills.rows.append(
@@ -249,7 +249,7 @@ class TradingLedger:
             rank: Rank of that callback.
             reason: The limit.
         """
-        self.ended(order.number, "refused", reason.name.lower())
+        self.ended(order.number, "refused", reason.word)
         words = (self._index[order.instrument], int(reason))
         self._note(EntryKind.REFUSAL, (now, rank, order.number), words)
 
@@ -259,8 +259,8 @@ class TradingLedger:
             (
                 report.number,
                 report.order,
-                report.kind.name.lower(),
-                report.reason.name.lower() if report.reason else "",
+                report.kind.word,
+                report.reason.word if report.reason else "",
                 report.quantity,
                 report.venue_time,
                 now,

@@ -5,16 +5,16 @@ The venue walks this machine as things happen, our belief as their reports arriv
 
 from __future__ import annotations
 
-from enum import IntEnum
 from types import MappingProxyType
 
+from backtester.codes import Code
 from backtester.errors import OrderStateError
 from backtester.orders import Order, ReportKind, Role
 
 __all__ = ["ENDED", "TRANSITIONS", "OrderState", "accepted_state", "next_state"]
 
 
-class OrderState(IntEnum):
+class OrderState(Code):
     """Where an order stands."""
 
     SENT = 0
@@ -38,21 +38,20 @@ ENDED = frozenset((OrderState.FILLED, OrderState.CANCELED, OrderState.EXPIRED, O
 _S, _K = OrderState, ReportKind
 _LIVE = (_S.HELD, _S.WAITING, _S.OPEN, _S.PARTLY_FILLED)
 
-TRANSITIONS = MappingProxyType(
-    {
-        (_S.SENT, _K.REJECTED): (_S.REJECTED,),
-        (_S.SENT, _K.ACCEPTED): (_S.OPEN, _S.WAITING, _S.HELD),
-        (_S.HELD, _K.RELEASED): (_S.OPEN, _S.WAITING),
-        (_S.WAITING, _K.TRIGGERED): (_S.OPEN,),
-        (_S.OPEN, _K.FILLED): (_S.PARTLY_FILLED, _S.FILLED),
-        (_S.PARTLY_FILLED, _K.FILLED): (_S.PARTLY_FILLED, _S.FILLED),
-        **{(state, _K.CANCELED): (_S.CANCELED,) for state in _LIVE},
-        **{(state, _K.EXPIRED): (_S.EXPIRED,) for state in _LIVE},
-        **{(state, _K.MODIFIED): (state,) for state in _LIVE},
-        **{(state, _K.MODIFY_REJECTED): (state,) for state in _S},
-        **{(state, _K.CANCEL_REJECTED): (state,) for state in _S},
-    }
-)
+_NEXT = {
+    (_S.SENT, _K.REJECTED): (_S.REJECTED,),
+    (_S.SENT, _K.ACCEPTED): (_S.OPEN, _S.WAITING, _S.HELD),
+    (_S.HELD, _K.RELEASED): (_S.OPEN, _S.WAITING),
+    (_S.WAITING, _K.TRIGGERED): (_S.OPEN,),
+    (_S.OPEN, _K.FILLED): (_S.PARTLY_FILLED, _S.FILLED),
+    (_S.PARTLY_FILLED, _K.FILLED): (_S.PARTLY_FILLED, _S.FILLED),
+    **{(state, _K.CANCELED): (_S.CANCELED,) for state in _LIVE},
+    **{(state, _K.EXPIRED): (_S.EXPIRED,) for state in _LIVE},
+    **{(state, _K.MODIFIED): (state,) for state in _LIVE},
+    **{(state, _K.MODIFY_REJECTED): (state,) for state in _S},
+    **{(state, _K.CANCEL_REJECTED): (state,) for state in _S},
+}
+TRANSITIONS = MappingProxyType(_NEXT)
 """Every legal pair of state and report, with the states it may lead to."""
 
 
@@ -81,7 +80,7 @@ def next_state(
         >>> next_state(None, OrderState.OPEN, ReportKind.FILLED, is_filled=True).name
         'FILLED'
     """
-    choices = TRANSITIONS.get((state, kind))
+    choices = _NEXT.get((state, kind))
     if choices is None:
         raise OrderStateError(
             f"`{kind.name}` must not follow in state {state.name} of order "

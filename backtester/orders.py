@@ -5,8 +5,9 @@
 
 from __future__ import annotations
 
-from enum import IntEnum
 from typing import NamedTuple
+
+from backtester.codes import Code
 
 __all__ = [
     "CancelRequest",
@@ -29,14 +30,14 @@ NEVER_EXPIRES = 2**63 - 1
 """`expires_at` of an order that is not good-till-date."""
 
 
-class Side(IntEnum):
+class Side(Code):
     """Direction of an order; the value is the sign of the change in position."""
 
     BUY = 1
     SELL = -1
 
 
-class OrderType(IntEnum):
+class OrderType(Code):
     """How an order wants to trade; the two stops wait for their stop price first."""
 
     MARKET = 0
@@ -47,15 +48,15 @@ class OrderType(IntEnum):
     @property
     def has_limit(self) -> bool:
         """Whether it has a limit price."""
-        return self in (OrderType.LIMIT, OrderType.STOP_LIMIT)
+        return self is OrderType.LIMIT or self is OrderType.STOP_LIMIT
 
     @property
     def is_stop(self) -> bool:
         """Whether it waits for a stop price."""
-        return self in (OrderType.STOP_MARKET, OrderType.STOP_LIMIT)
+        return self >= OrderType.STOP_MARKET
 
 
-class TimeInForce(IntEnum):
+class TimeInForce(Code):
     """How long an order lives once it may trade."""
 
     GTC = 0
@@ -68,7 +69,7 @@ class TimeInForce(IntEnum):
     """Takes its whole quantity on arrival, or nothing."""
 
 
-class Role(IntEnum):
+class Role(Code):
     """An order's part in a group that arrived together."""
 
     ALONE = 0
@@ -80,7 +81,7 @@ class Role(IntEnum):
     """Take-profit or stop-loss of a bracket: held until its entry fills; the two are partners."""
 
 
-class ReportKind(IntEnum):
+class ReportKind(Code):
     """What a report tells about its order."""
 
     ACCEPTED = 0
@@ -99,7 +100,7 @@ class ReportKind(IntEnum):
     """Likewise: what the venue paid because an account had run out."""
 
 
-class Reason(IntEnum):
+class Reason(Code):
     """Why something was refused, or an order canceled."""
 
     NONE = 0

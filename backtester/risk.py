@@ -7,22 +7,33 @@ newest quotes that have reached us.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from decimal import Decimal
-from typing import Annotated
+from typing import Annotated, Any
 
-from pydantic import Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
 from backtester.account_units import Units
 from backtester.orders import Order, Reason, Role
 from backtester.strict import Strict
+from backtester.venue.fee_models import DEFAULT
 from clock.units import Duration
 from featurizer.market import ExactDecimal
 
 __all__ = ["MostOrders", "RiskConfig", "RiskLimits"]
 
 Positive = Annotated[ExactDecimal, Field(gt=0, allow_inf_nan=False)]
-PerInstrument = Positive | dict[str, Positive]
+
+
+def _as_map(value: Any) -> Any:
+    return value if value is None or isinstance(value, Mapping) else {DEFAULT: value}
+
+
+PerInstrument = Annotated[
+    dict[str, Positive],
+    BeforeValidator(_as_map, json_schema_input_type=Positive | dict[str, Positive]),
+]
+"""One limit for all instruments, or one for each that is named, and `default` for the others."""
 
 
 class MostOrders(Strict):
@@ -187,21 +198,26 @@ class RiskLimits:
         return abs(self._reached(name, side, lots)) < abs(self._position(name))
 
     def _has_lost(self) -> bool:
-        if self._max_loss is not None and not self.is_stopped:
-            self.is_stopped = self._loss() >= self._max_loss
-        return self.is_stopped
+        if self._max_loss is None or self.is_stopped:
+            return self.is_stopped
+        loss = self._loss()
+        self.is_stopped = loss >= self._max_loss
+        # a loss that is unknown may be any: nothing leaves before it is known
+        return not loss < self._max_loss
 
 
-def _by_instrument(limit: Decimal | dict[str, Decimal] | None, units: Units) -> dict[str, float]:
-    if limit is None:
-        return {}
-    named = limit if isinstance(limit, dict) else dict.fromkeys(units.instruments, limit)
-    return {name: float(value) for name, value in named.items()}
+def _by_instrument(limit: Mapping[str, Decimal] | None, units: Units) -> dict[str, float]:
+    return {name: float(value) for name, value in _named(limit, units)}
 
 
-def _in_lots(limit: Decimal | Mapping[str, Decimal] | None, units: Units) -> dict[str, int]:
+def _in_lots(limit: Mapping[str, Decimal] | None, units: Units) -> dict[str, int]:
     """Return a limit of quantity in whole lots, rounded down."""
-    if limit is None:
-        return {}
-    named = limit if isinstance(limit, Mapping) else dict.fromkeys(units.instruments, limit)
-    return {name: int(value // units[name].lot_size) for name, value in named.items()}
+    return {name: int(value // units[name].lot_size) for name, value in _named(limit, units)}
+
+
+def _named(limit: Mapping[str, Decimal] | None, units: Units) -> Iterator[tuple[str, Decimal]]:
+    limit = limit or {}
+    for name in units.instruments:
+        value = limit.get(name, limit.get(DEFAULT))
+        if value is not None:
+            yield name, value

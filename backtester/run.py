@@ -180,7 +180,9 @@ class Run:
         units, account = money.units, money.account
         execution, seed = scenario.execution, scenario.seed
         clock = SimulatedClock(self.start)
-        self.admission = Admission(execution, seed)
+        held = set(self.catalog.streams())
+        quoteless = [name for name in self.names if (name, QUOTES.name) not in held]
+        self.admission = Admission(execution, seed, quoteless)
         self.books = book_kinds(execution.book, self.names, self.catalog)
         rules = VenueRules(self.books, execution.queue_model, execution.self_trade)
         self.venue = Venue(self.names, money.clearing, clock, rules)

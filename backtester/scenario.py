@@ -21,7 +21,7 @@ from backtester.execution_config import ExecutionConfig
 from backtester.scenario_faults import described
 from backtester.scenario_file import load_yaml
 from backtester.strict import Strict
-from backtester.venue.fees import DEFAULT
+from backtester.venue.fee_models import DEFAULT
 from clock.units import Duration, Instant, format_duration, format_instant
 from featurizer.config import FeaturizerConfig
 from featurizer.market import ExactDecimal, PositiveDecimal
@@ -170,7 +170,7 @@ class Scenario(Strict):
                 named[f"execution.risk.{limit}"] = value
         for where, by_instrument in named.items():
             for name in by_instrument:
-                if name not in known and not (name == DEFAULT and "risk" not in where):
+                if name not in (*known, DEFAULT):
                     raise ValueError(
                         f"`{where}` must name instruments of `data.instruments`: got `{name}`. "
                         f"{nearest(name, known)}"

@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, PydanticUserError, TypeAdapter, Vali
 from backtester.errors import ScenarioError
 from backtester.scenario_file import ScenarioFile
 from backtester.schema_walk import model_at
-from clock.nearest import did_you_mean
+from clock.nearest import did_you_mean, nearest
 
 __all__ = ["checked_model", "checked_value", "described", "refused"]
 
@@ -107,6 +107,11 @@ def _rule(fault: Any) -> str:
         # a rule of ours, which names what it is about
         text = str(fault["ctx"]["error"])
         return f"is refused: {text}{'' if text.endswith(('.', '?')) else '.'}"
+    if fault["type"] == "union_tag_not_found":
+        return "must say its `kind`: got a mapping without one."
+    if fault["type"] == "union_tag_invalid":
+        near = nearest(str(fault["ctx"]["tag"]), _tags(fault["ctx"]["expected_tags"]))
+        return f"must have a known `kind`: got {fault['ctx']['tag']!r}. {near}"
     text = fault["msg"].partition(", unable to parse")[0].partition(" after validation")[0]
     for kind in ("Input", "String", "Tuple", "List", "Dictionary"):
         text = text.replace(f"{kind} should ", "must ")
@@ -114,6 +119,11 @@ def _rule(fault: Any) -> str:
     got = fault["input"]
     shown = f"a {type(got).__name__}" if isinstance(got, dict | list | tuple) else repr(got)
     return f"{text}: got {shown}."
+
+
+def _tags(quoted: str) -> list[str]:
+    """Return the tags in pydantic's list of them: `'back', 'front'`."""
+    return [tag.strip().strip("'") for tag in quoted.split(",")]
 
 
 def _unknown_key(

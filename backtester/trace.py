@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from enum import IntEnum
 from typing import Any
 
 import numpy as np
+
+from backtester.codes import Code
 
 __all__ = ["EntryKind", "Trace", "TraceEntry", "block"]
 
@@ -23,7 +24,7 @@ TraceEntry = tuple[int, bytes]
 """An instant and the canonical bytes of what happened at it."""
 
 
-class EntryKind(IntEnum):
+class EntryKind(Code):
     """What an entry tells; the order of entries of one instant and rank."""
 
     FEATURE_ROW = 0

@@ -40,6 +40,9 @@ class Book(Protocol):
     def best(self, side: int) -> int:
         """Return the best price displayed on a side in ticks, 0 where there is none."""
 
+    def worst(self, side: int) -> int:
+        """Return the last price displayed on a side in ticks, 0 where there is none."""
+
     def left(self, side: int) -> Iterator[tuple[int, int]]:
         """Yield price in ticks and lots of each level of a side, best first, less what we took."""
 
@@ -146,6 +149,10 @@ class TopOfBook:
         if side > 0:
             return self.bid_ticks if self.bid_lots else 0
         return self.ask_ticks if self.ask_lots else 0
+
+    def worst(self, side: int) -> int:
+        """Return the best price displayed on a side, which is the only one known."""
+        return self.best(side)
 
     def left(self, side: int) -> Iterator[tuple[int, int]]:
         """Yield price in ticks and lots of the best level, less what we took."""

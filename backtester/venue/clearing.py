@@ -11,7 +11,8 @@ from backtester.account import Account, Booking, LedgerEntry
 from backtester.account_units import half_even, share
 from backtester.errors import BooksDisagreeError
 from backtester.orders import Reason, Side
-from backtester.venue.fees import FeeModel, FeeSchedule
+from backtester.venue.fee_models import FeeModel
+from backtester.venue.fees import FeeSchedule
 from backtester.venue.margin import Margin, MarginTerms
 
 __all__ = ["Booked", "Clearing"]

@@ -100,8 +100,9 @@ class Consequences:
         self._forget(live)
         if not live.order.group:
             return
-        for partner in list(self.groups.partners(live)):
-            self._end_partner(partner)
+        if reason is not Reason.PARTNER:  # who goes for a partner does not take it along
+            for partner in list(self.groups.partners(live)):
+                self._end_partner(partner)
         if not live.filled:
             for held in list(self.groups.exits(live)):
                 self._end_partner(held)

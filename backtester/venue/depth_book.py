@@ -51,6 +51,10 @@ class DepthBook:
         """Return the best price displayed on a side in ticks, 0 where there is none."""
         return self._present.best(side)
 
+    def worst(self, side: int) -> int:
+        """Return the last price displayed on a side in ticks, 0 where there is none."""
+        return self._present.worst(side)
+
     def left(self, side: int) -> Iterator[tuple[int, int]]:
         """Yield price in ticks and lots of each level of a side, best first, less what we took."""
         ticks, lots = self._present.side(side)

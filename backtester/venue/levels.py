@@ -56,6 +56,11 @@ class Levels:
         count = self.counts[which]
         return int(self.keys[which, count - 1]) * side if count else 0
 
+    def worst(self, side: int) -> int:
+        """Return the last price of a side in ticks, 0 where it is empty."""
+        which = 0 if side > 0 else 1
+        return int(self.keys[which, 0]) * side if self.counts[which] else 0
+
     def at(self, side: int, ticks: int) -> int:
         """Return the lots displayed at a price, 0 where there is no such level."""
         which = 0 if side > 0 else 1

@@ -19,7 +19,7 @@ from pydantic import BeforeValidator, Field, model_validator
 from backtester.account import Account
 from backtester.account_units import Units
 from backtester.strict import Strict
-from backtester.venue.fees import DEFAULT
+from backtester.venue.fee_models import DEFAULT
 from featurizer.market import Array, ExactDecimal, PositiveDecimal
 
 __all__ = ["Margin", "MarginModels", "MarginTerms"]
@@ -118,6 +118,13 @@ class Margin:
         shares = (*initial.values(), *maintenance.values())
         self._scale = math.lcm(*(share.denominator for share in shares))
         self._initial = {name: int(share * self._scale) for name, share in initial.items()}
+        self._terms = {
+            currency: [
+                (name, 0 if units[name].is_inverse else units[name].multiplier, self._initial[name])
+                for name in names
+            ]
+            for currency, names in self.perpetuals.items()
+        }
         self._maintenance = {name: int(share * self._scale) for name, share in maintenance.items()}
 
     def unrealised(self, currency: str, twice_mids: Mapping[str, int]) -> int:
@@ -146,9 +153,22 @@ class Margin:
             exposures: Lots that each perpetual's position may come to, either sign.
             twice_mids: Best bid plus best ask of each instrument, in ticks.
         """
-        equity = 2 * (self._account.balance(currency) - locked)
-        equity += self.unrealised(currency, twice_mids)
-        return self.initial(exposures, twice_mids) <= equity * self._scale
+        account = self._account
+        equity = 2 * (account.balance(currency) - locked)
+        margin = 0
+        # once for every order that arrives: one pass, and no call for what is linear
+        for name, multiplier, share in self._terms[currency]:
+            lots, exposure = account.positions.get(name, 0), exposures[name]
+            if lots or exposure:
+                mid = twice_mids[name]
+                if multiplier:
+                    equity += (lots * mid - 2 * account.bases.get(name, 0)) * multiplier
+                    margin += share * abs(exposure) * mid * multiplier
+                else:
+                    cost = self._units.twice_cost
+                    equity += cost(name, lots, mid) - 2 * account.bases.get(name, 0)
+                    margin += share * abs(cost(name, exposure, mid))
+        return margin <= equity * self._scale
 
     def free(
         self,

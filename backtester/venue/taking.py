@@ -102,7 +102,7 @@ class Taking(Consequences):
 
     def _walk(self, live: LiveOrder, now: int, *, is_forced: bool = False) -> None:
         """Take what is left of the book, level by level, as far as the limit."""
-        side, limit, bound = live.side, live.limit_ticks, 0
+        side, limit = live.side, live.limit_ticks
         own = self._opposing(live)
         for ticks, displayed in self.book.left(-side):
             if limit and (ticks - limit) * side > 0:
@@ -112,14 +112,14 @@ class Taking(Consequences):
             lots = min(live.left, displayed)
             if live.order.is_reduce_only:
                 lots = min(lots, self._reducible(live))
-            bound = ticks
             self.book.take(-side, ticks, lots)
             self._register.fill(live, lots, ticks, now, is_maker=False, is_forced=is_forced)
             self._after_fill(live, lots)
             if live.state in ENDED:
                 return
-        if own:
-            self._meet(live, own, limit or bound)
+        bound = limit or self.book.worst(-side)
+        if own and bound:
+            self._meet(live, own, bound)
 
     def _meet(self, live: LiveOrder, own: list[LiveOrder], ticks: int) -> bool:
         """Deal with own orders up to a price; return whether the arriving order goes on."""

@@ -7,11 +7,12 @@ from decimal import Decimal
 from fractions import Fraction
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from backtester.account import Account, Units
+from backtester.account_units import share
 from backtester.errors import BooksDisagreeError, ScenarioError
 from backtester.valuation import Valuation
 from tests.backtester.worlds import instrument
@@ -71,7 +72,7 @@ class AccountMachine(RuleBasedStateMachine):
 
     def fill(self, name: str, lots: int, ticks: int) -> None:
         before = self.account.realised
-        fee = self.units.taker_fee(name, abs(lots), ticks)
+        fee = share(self.units[name].taker, self.units.notional(name, abs(lots), ticks))
         entry = self.account.apply_fill(name, lots, ticks, fee)
         self.naive.fills.append((name, lots, ticks, Fraction(fee, self.units.per_currency)))
         assert entry.cash == self.account.cash
@@ -202,19 +203,6 @@ def test_cash_that_does_not_add_up_is_found():
     books.wallets["USD"].cash += 1
     with pytest.raises(BooksDisagreeError, match="`cash` in USD must be 99999999995"):
         books.check()
-
-
-@given(
-    lots=st.integers(1, 10**6),
-    ticks=st.integers(1, 10**7),
-    taker=st.decimals("-0.001", "0.01", places=9),
-)
-@settings(max_examples=60, deadline=None)
-def test_a_fee_is_the_exact_share_of_the_notional_rounded_half_to_even(lots, ticks, taker):
-    terms = instrument(tick_size="0.01", lot_size="0.001", fees={"maker": "0", "taker": str(taker)})
-    units = Units([terms])
-    exact = Fraction(taker) * lots * ticks * Fraction("0.00001") * units.per_currency
-    assert units.taker_fee("SIM.ALPHA", lots, ticks) == half_even(exact)
 
 
 @pytest.mark.parametrize(

@@ -17,9 +17,9 @@ from backtester.execution_config import (
     ExecutionConfig,
     RateLimit,
 )
-from backtester.orders import Reason
+from backtester.orders import OrderRequest, Reason, Side
 from featurizer.market import Records
-from tests.backtester.worlds import ALPHA, BETA, at
+from tests.backtester.worlds import ALPHA, BETA, Quote, Recorder, at, play
 
 ACTIVITY = {"kind": "activity", "quotes": 2, "per": "10ms"}
 
@@ -115,3 +115,69 @@ def test_an_overloaded_venue_does_not_count_what_it_turns_away():
 def test_a_door_without_conditions_is_open():
     assert Admission(ExecutionConfig(), seed=0).is_open
     assert not Admission(ExecutionConfig(rate_limit=RateLimit(orders=1, per="1s")), 0).is_open
+
+
+# --- in a run -----------------------------------------------------------------------------------
+
+
+class Knocks(Recorder):
+    """Rests an order, then sends what it is told, and notes the answers."""
+
+    def __init__(self, *steps: tuple[float, str]) -> None:
+        super().__init__()
+        self.steps = steps
+
+    def on_start(self, ctx: Any) -> None:
+        for ms, name in self.steps:
+            ctx.call_at(at(ms), name)
+
+    def on_timer(self, ctx: Any, name: str) -> None:
+        match name:
+            case "rest":
+                ctx.buy(ALPHA, 1.0, 90.0)
+            case "change":
+                ctx.modify(1, quantity=0.5)
+            case "cancel":
+                ctx.cancel(1)
+            case "pair":
+                ask = OrderRequest(ALPHA, Side.BUY, 0.1, 91.0)
+                ctx.oco(ask, ask._replace(limit_price=92.0))
+
+    def on_order(self, ctx: Any, report: Any) -> None:
+        told = (report.order, report.kind.name, report.reason.name)
+        self.note(ctx, "order", told)
+
+
+def test_the_door_answers_with_reports_and_lets_cancels_pass(tmp_path):
+    steps = ((1, "rest"), (2, "rest"), (3, "change"), (4, "pair"), (5, "cancel"), (102, "rest"))
+    knocks = Knocks(*steps)
+    execution = {
+        "entry_latency": "1ms",
+        "response_latency": "10ms",
+        "rate_limit": {"orders": 1, "per": "100ms"},
+    }
+    result = play(tmp_path, knocks, [Quote(0)], execution=execution)
+    assert [(ms, *told) for ms, _, told in knocks.heard] == [
+        (12.0, 1, "ACCEPTED", "NONE"),
+        (13.0, 2, "REJECTED", "RATE_LIMIT"),
+        (14.0, 1, "MODIFY_REJECTED", "RATE_LIMIT"),
+        (15.0, 3, "REJECTED", "RATE_LIMIT"),
+        (15.0, 4, "REJECTED", "RATE_LIMIT"),
+        (16.0, 1, "CANCELED", "REQUESTED"),
+        (113.0, 5, "ACCEPTED", "NONE"),
+    ]
+    assert result.orders["status"].to_list() == ["canceled", *["rejected"] * 3, "open"]
+    assert result.orders["reason"].to_list() == ["requested", *["rate_limit"] * 3, ""]
+
+
+@pytest.mark.parametrize("window_rows", [2, 8192])
+def test_a_busy_market_refuses_orders_in_the_venues_own_time(tmp_path, window_rows):
+    knocks = Knocks((12, "rest"), (40, "rest"))
+    # the quotes reach us late: the venue is overloaded before we could know
+    quotes = [Quote(0), *(Quote(n, received=100 + n) for n in (9, 10, 11)), Quote(30)]
+    execution = {"overload": {"kind": "activity", "quotes": 2, "per": "10ms"}}
+    play(tmp_path, knocks, quotes, execution=execution, window_rows=window_rows)
+    assert [told for _, _, told in knocks.heard] == [
+        (1, "REJECTED", "OVERLOAD"),
+        (2, "ACCEPTED", "NONE"),
+    ]

@@ -96,13 +96,18 @@ def test_an_order_expires_in_a_gap(tmp_path):
 
 # -- unrelated things change nothing ---------------------------------------------------------------
 
-MAKING: dict[float, Any] = {
-    10: [buy(4, 99), sell(4, 101)],
-    33: [buy(3, 98.5), buy(3, 99)],
-    71: cancel(1),
-    90: [buy(4, 100), sell(2)],
-    140: lambda ctx: ctx.modify(4, limit_price=99.5),
-}
+
+def making(changed: int = 4) -> dict[float, Any]:
+    """Return what a maker does; *changed* is the number of the order that it moves at the end."""
+    return {
+        10: [buy(4, 99), sell(4, 101)],
+        33: [buy(3, 98.5), buy(3, 99)],
+        71: cancel(1),
+        90: [buy(4, 100), sell(2)],
+        140: lambda ctx: ctx.modify(changed, limit_price=99.5),
+    }
+
+
 WANDERING = [
     Quote(n * 5, bid=99 + n % 3 / 2, ask=101 + n % 2 / 2, bid_quantity=0.4, ask_quantity=0.3)
     for n in range(60)
@@ -132,7 +137,7 @@ def test_an_unrelated_timer_changes_no_resting_fill(tmp_path):
                 ctx.call_at(at(ms + 0.5), "0.123")
             super().on_start(ctx)
 
-    plain, restless = Script(MAKING), Restless(MAKING)
+    plain, restless = Script(making()), Restless(making())
     for script in (plain, restless):
         play(tmp_path, script, {ALPHA: WANDERING}, trades=PRINTS, **NOISY)
     assert made(plain) == made(restless)
@@ -141,7 +146,7 @@ def test_an_unrelated_timer_changes_no_resting_fill(tmp_path):
 @pytest.mark.slow
 def test_an_unrelated_instrument_changes_no_resting_fill(tmp_path):
     others = [Quote(n * 3, bid=9, ask=9.5) for n in range(100)]
-    alone, beside = Script(MAKING), Script(MAKING | {20.5: buy(1, 8, BETA)})
+    alone, beside = Script(making()), Script(making(5) | {20.5: buy(1, 8, BETA)})
     play(tmp_path, alone, {ALPHA: WANDERING}, trades=PRINTS, entry="4ms", response="3ms")
     play(
         tmp_path, beside, {ALPHA: WANDERING, BETA: others}, trades=PRINTS, entry="4ms",
@@ -184,12 +189,12 @@ def test_a_cancel_that_is_faster_than_its_order_waits_for_it(tmp_path):
 
 @pytest.mark.slow
 def test_no_order_fills_after_its_cancel_has_arrived(tmp_path):
-    # thirty orders, canceled in another order than they were sent, under a trade every half ms
+    # thirty orders, canceled in another order than they were sent, under a trade every 2 ms
     sends = {float(n): buy(1, 99) for n in range(10, 40)}
     cancels = {50.25 + (n * 7) % 30: cancel(n) for n in range(1, 31)}
     script = Script({**sends, **cancels})
-    prints = {ALPHA: [by_seller(45 + n / 2, 99, 1) for n in range(120)]}
-    quotes = [Quote(0, bid=99, ask=101, bid_quantity=2.0)]
+    prints = {ALPHA: [by_seller(45 + 2 * n, 99, 1) for n in range(30)]}
+    quotes = [Quote(0, bid=99, ask=101, bid_quantity=0.5)]
     play(tmp_path, script, quotes, trades=prints, entry="9ms", response="1ms")
     reports = script.details("order")
     ended = {order: ms for order, kind, ms in reports if kind == "canceled"}

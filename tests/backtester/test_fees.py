@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
 
 from backtester.account import Units
-from backtester.venue.fees import FeeModels, FeeSchedule
+from backtester.venue.fee_models import FeeModels
+from backtester.venue.fees import FeeSchedule
 from tests.backtester.test_account import half_even
 from tests.backtester.worlds import instrument
 

@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from backtester.execution_config import ExecutionConfig
+from backtester.gateway import Gateway
 from backtester.latencies import action_samplers
 from clock.latency import Lognormal
 from clock.sampler import Sampler
@@ -161,6 +162,21 @@ def test_no_message_overtakes_another_whatever_they_are_about(tmp_path_factory, 
         assert arrived == before
     made = result.reports.sort("report")["visible_at"].to_physical().to_numpy()
     assert (np.diff(made) >= 0).all()
+
+
+def test_without_the_queue_of_a_connection_a_cancel_would_overtake_its_order(tmp_path, monkeypatch):
+    """The mutant: every message for itself. The rule above would be broken, and the test fail."""
+    real = Gateway.send
+
+    def send(self: Gateway, message: Any) -> int:
+        self._last_arrival = 0
+        return real(self, message)
+
+    monkeypatch.setattr(Gateway, "send", send)
+    plan = Plan((10, "rest"), (11, "cancel"))
+    result = play(tmp_path, plan, [Quote(0)], **execution(new="20ms", cancel="1ms"))
+    assert result.changes["arrived_at"].to_physical().to_list() == [at(12)]
+    assert [kind for kind, _, _ in told(plan)] == ["cancel_rejected", "accepted"]
 
 
 def test_all_of_a_direction_share_one_stream_of_draws():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import polars as pl
@@ -226,6 +227,37 @@ def test_liquidation_does_not_depend_on_the_window(tmp_path, window_rows):
     assert result.summary["liquidations"] > 1  # three lots a quote
 
 
+BUSY = [Quote(ms, bid=100 - ms / 10, ask=101, bid_quantity=3.0) for ms in range(0, 400, 10)]
+PAID = {ALPHA: [Funding(ms, 0.0002) for ms in range(5, 400, 30)]}
+MONEY = {"margin": {"maintenance": "0.1"}, "funding": {"kind": "funding"}}
+
+
+def busy(tmp_path, quotes=BUSY, funding=PAID, **settings):
+    """Play a market that falls until the venue has closed everything, with funding."""
+    script = Script((1, buy(10)), (5, sell(1, limit_price=103)))
+    return play(tmp_path, script, quotes, cash=210, leverage=5, execution=MONEY, funding=funding,
+                instruments=[LINEAR], **settings)  # fmt: skip
+
+
+def test_funding_and_liquidation_are_the_same_in_lockstep(tmp_path):
+    ahead, lockstep = busy(tmp_path), busy(tmp_path, mode="lockstep")
+    assert ahead.summary["liquidations"] > 1
+    assert len(ahead.payments) > 3
+    assert ahead.trace_digest == lockstep.trace_digest
+
+
+@pytest.mark.parametrize("cut", [100, 150, 200])
+def test_neither_funding_nor_liquidation_knows_what_has_not_happened(tmp_path, cut):
+    other_quotes = [q if q.happened <= cut else replace(q, bid=40.0) for q in BUSY]
+    paid = PAID[ALPHA]
+    other_paid = {ALPHA: [p if p.happened <= cut else replace(p, rate=0.05) for p in paid]}
+    one = busy(tmp_path)
+    two = busy(tmp_path, other_quotes, other_paid)
+    before = [[entry for entry in run.trace if entry[0] <= at(cut)] for run in (one, two)]
+    assert before[0] == before[1]
+    assert one.trace_digest != two.trace_digest
+
+
 # --- several currencies ---------------------------------------
 
 
@@ -399,6 +431,18 @@ def test_the_loss_stop_strikes_once_and_for_all(tmp_path):
     assert [reason for *_, reason in statuses(result)] == ["", "risk_loss", "risk_loss", ""]
     calm = limited(tmp_path, Script(*script.acts), fall, max_loss=23)
     assert [reason for *_, reason in statuses(calm)] == [""] * 4
+
+
+def test_nothing_leaves_while_the_loss_is_unknown(tmp_path):
+    script = Script(
+        (1, buy(1, "SIM.SPOT", limit_price=50)), (60, buy(1, "SIM.SPOT", limit_price=50))
+    )
+    result = play(
+        tmp_path, script, {"SIM.SPOT": [Quote(0, received=50)]}, instruments=[SPOT],
+        portfolio={"quote": "USD", "balances": {"USD": 1000, "COIN": 2}},
+        execution={"risk": {"max_loss": 10}},
+    )  # fmt: skip
+    assert [reason for *_, reason in statuses(result)] == ["risk_loss", ""]
 
 
 def test_a_group_is_refused_as_a_whole(tmp_path):

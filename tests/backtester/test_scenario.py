@@ -280,6 +280,29 @@ def test_a_latency_that_is_none_is_refused_in_the_words_of_its_kind(path, value,
     assert text.startswith("--set inference_config.service_time: ")
 
 
+BACKWARDS = "{start: 2024-01-01T00:00:02Z, until: 2024-01-01T00:00:01Z}"
+EXECUTIONS = {
+    "latency.cancel=3 parsecs": "`execution.latency.cancel` is refused: a latency is a duration",
+    "latency={nwe: 3ms}": "execution.latency has no key `nwe`. Did you mean `new`?",
+    "decision_latency=3": "a duration needs a unit: got 3. Write it as '3ms'.",
+    "rate_limit={orders: 0, per: 1s}": "`execution.rate_limit.orders` must be greater than",
+    "rate_limit={orders: 1, per: 0s}": "`per` must be above zero: got 0s",
+    "overload={quotes: 3, per: 1s}": "`execution.overload` must say its `kind`: got a mapping",
+    "overload={kind: activty, quotes: 3, per: 1s}": "got 'activty'. Did you mean 'activity'?",
+    "overload={kind: activity, quotes: 3}": "`per` is missing from execution.overload. Add it.",
+    "overload={kind: declared, during: []}": "must have at least 1 item",
+    "overload={kind: activity, quotes: 3, per: 1s, refuses: 2}": "must be less than or equal to 1",
+    f"overload={{kind: declared, during: [{BACKWARDS}]}}": "`until` must be after `start`: got ",
+}
+
+
+@pytest.mark.parametrize(("setting", "message"), EXECUTIONS.items())
+def test_an_execution_that_makes_no_sense_is_refused_in_one_line(path, setting, message):
+    text = fault(path, f"execution.{setting}")
+    assert message in text
+    assert len(text.splitlines()) == 1
+
+
 SAMPLINGS = {
     "{input: quotes, every: x}": "`featurizer.sampling.every` must be a valid integer: got 'x'.",
     "{input: quotes, evry: 2}": "featurizer.sampling has no key `evry`. Did you mean `every`?",

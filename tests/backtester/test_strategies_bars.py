@@ -9,9 +9,11 @@ from typing import Any
 import numpy as np
 import pytest
 
+from backtester.errors import ScenarioError
 from backtester.run import Run
 from backtester.scenario import Scenario
 from backtester.strategies import BuyAndHold, MeanReversion
+from backtester.strategy import Strategy
 from featurizer.catalog import Catalog
 from tests.backtester.worlds import ALPHA, MS, at, content, instrument, since
 
@@ -32,7 +34,14 @@ def trades_of(result: Any) -> list[tuple[float, float]]:
     ]
 
 
-def bars_run(root: Path, strategy: Any, closes: list[float], **settings: Any) -> Any:
+def bars_run(
+    root: Path,
+    strategy: Any,
+    closes: list[float],
+    mode: Any = None,
+    window_rows: int = 8192,
+    **settings: Any,
+) -> Any:
     """Run a strategy on one-minute bars that open where the one before closed."""
     catalog = Catalog.create(root / "bars", [instrument()])
     opens = [closes[0], *closes[:-1]]
@@ -51,7 +60,8 @@ def bars_run(root: Path, strategy: Any, closes: list[float], **settings: Any) ->
     catalog.write(ALPHA, "bars", table)
     until = (len(closes) + 1) * 60_000
     scenario = Scenario.model_validate(content(catalog.root, [ALPHA], until=until, **settings))
-    return Run(scenario, strategy, Catalog(catalog.root), {}, keep_trace=True).execute()
+    run = Run(scenario, strategy, Catalog(catalog.root), {}, mode=mode, keep_trace=True)
+    return run.execute(window_rows)
 
 
 def test_what_fell_out_of_its_band_is_bought_and_sold_again_at_its_mean(tmp_path):
@@ -89,3 +99,34 @@ def test_it_buys_on_bars_where_there_are_no_quotes(tmp_path):
 def test_too_few_periods_are_refused():
     with pytest.raises(ValueError, match="`periods` must be at least 2"):
         MeanReversion(periods=1)
+
+
+def test_an_overload_told_by_quotes_needs_quotes(tmp_path):
+    overload = {"overload": {"kind": "activity", "quotes": 2, "per": "10ms"}}
+    with pytest.raises(ScenarioError, match=r"activity needs quotes of SIM.ALPHA: the catalog"):
+        bars_run(tmp_path, BuyAndHold(), [100.0, 101.0], execution=overload)
+
+
+def test_a_strategy_that_wants_quotes_is_refused_where_there_are_bars_alone(tmp_path):
+    class Quoted(Strategy):
+        def on_quote(self, ctx: Any, quote: Any) -> None:
+            ctx.buy(ALPHA, 0.1)
+
+    with pytest.raises(ScenarioError, match=r"`Quoted.on_quote` needs quotes of SIM.ALPHA"):
+        bars_run(tmp_path, Quoted(), [100.0, 101.0])
+
+
+def test_without_quotes_there_is_none_to_look_up_and_the_close_is_the_price_of_a_decision(tmp_path):
+    class Looks(Strategy):
+        def __init__(self) -> None:
+            self.seen: list[Any] = []
+
+        def on_bar(self, ctx: Any, bar: Any) -> None:
+            self.seen.append((ctx.quote(), ctx.book().bids))
+            ctx.buy(ALPHA, 0.1)
+
+    strategy = Looks()
+    result = bars_run(tmp_path, strategy, [100.0, 101.0, 102.0], window_rows=1)
+    assert strategy.seen == [(None, ())] * 3
+    assert result.orders["decision_mid"].to_list() == [100.0, 101.0, 102.0]
+    assert result.orders["staleness_ns"].to_list() == [250 * MS] * 3

@@ -62,6 +62,7 @@ class Walker(Recorder):
     def walk(self, callback: str, ctx: Any, *args: Any) -> None:
         roots = {"ctx": ctx, "quote": ctx.quote(ALPHA), "other": ctx.quote(BETA)}
         roots["answer"] = ctx.inference.latest()
+        roots |= {"orders": ctx.orders(), "book": ctx.book(ALPHA), "terms": ctx.terms(ALPHA)}
         roots |= {f"argument {n}": arg for n, arg in enumerate(args)}
         seen: set[int] = set()
         for name, root in roots.items():
@@ -97,6 +98,7 @@ class Walker(Recorder):
     def on_prediction(self, ctx: Any, prediction: Any) -> None:
         self.walk("on_prediction", ctx, prediction)
         ctx.buy(ALPHA, 0.1)
+        ctx.buy(ALPHA, 0.1, 80.0)  # rests, so that there is always an open order
 
     def on_order(self, ctx: Any, report: Any) -> None:
         self.walk("on_order", ctx, report)

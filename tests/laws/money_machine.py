@@ -27,7 +27,7 @@ from hypothesis.stateful import (
 from backtester.account import Account
 from backtester.orders import Reason, ReportKind, Side
 from backtester.venue.clearing import Booked
-from backtester.venue.fees import Flat, Share, SumOfFees
+from backtester.venue.fee_models import Flat, Share, SumOfFees
 from backtester.venue.margin import MarginTerms
 from backtester.venue.outcome import Outcome
 from tests.backtester.paper_venue import PaperVenue, Resting
@@ -275,7 +275,12 @@ class MoneyMachine(RuleBasedStateMachine):
     def quote(self, name: str, bid: int, spread: int, displayed: int) -> None:
         self.venue.quote(name, bid, bid + spread, displayed)
 
-    @rule(name=names | st.just("SPOT"), side=sides, lots=st.integers(1, 16), ticks=prices)
+    @rule(
+        name=names | st.sampled_from(["SPOT", "PERP"]),
+        side=sides,
+        lots=st.integers(1, 16),
+        ticks=prices,
+    )
     def rest(self, name: str, side: Side, lots: int, ticks: int) -> None:
         expected = self.refusal(name, side, lots, ticks)
         assert self.venue.ask(name, side, lots, ticks) is expected
@@ -311,7 +316,7 @@ class MoneyMachine(RuleBasedStateMachine):
         self.venue.quote(name, bid + step, ask + step, 400)
 
     @precondition(lambda self: self.venue.resting)
-    @rule(pick=st.integers(0, 99), lots=st.integers(1, 60), better=st.integers(0, 5))
+    @rule(pick=st.integers(0, 99), lots=st.integers(1, 5) | st.just(60), better=st.integers(0, 5))
     def fill(self, pick: int, lots: int, better: int) -> None:
         number = list(self.venue.resting)[pick % len(self.venue.resting)]
         order = self.venue.resting[number]

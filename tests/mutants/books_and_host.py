@@ -8,10 +8,11 @@ from typing import Any
 import numpy as np
 
 import backtester.trace as trace
-from backtester.account import Account, Units
+from backtester.account import Account
 from backtester.context import Context
 from backtester.run import Run
 from backtester.venue.book import TopOfBook
+from backtester.venue.fees import FeeSchedule
 from tests.mutants.planting import Patch, after_loop, frozen, wrap
 
 
@@ -23,7 +24,9 @@ def fee_missing_from_our_books(patch: Patch) -> None:
             real(self, *args)
             belief = self.engine.belief
             belief.apply_fill = (  # type: ignore[method-assign]
-                lambda name, lots, ticks, fee: Account.apply_fill(belief, name, lots, ticks, 0)
+                lambda name, lots, ticks, fee, is_maker: Account.apply_fill(
+                    belief, name, lots, ticks, 0, is_maker
+                )
             )
 
         return wire
@@ -35,9 +38,9 @@ def fee_rounded_down(patch: Patch) -> None:
     """Fees are cut off to whole cents."""
     wrap(
         patch,
-        Units,
-        "taker_fee",
-        lambda real: lambda self, *args: real(self, *args) // 10**6 * 10**6,
+        FeeSchedule,
+        "charge",
+        lambda real: lambda self, *args, **how: real(self, *args, **how) // 10**6 * 10**6,
     )
 
 

@@ -141,12 +141,12 @@ def nobody_is_refused(patch: Patch) -> None:
 
 
 def liquidation_one_step_late(patch: Patch) -> None:
-    """A hundredth of the margin may be missing."""
+    """A coin or a dollar of the margin may be missing."""
 
     def make(real: Any) -> Any:
         def cushion(self: Margin, *args: Any) -> int:
             missing = int(real(self, *args))
-            return missing + 2 * self._scale * 10**7
+            return missing + 2 * self._scale * 10**8
 
         return cushion
 

@@ -62,8 +62,10 @@ class Taker:
     def _trigger(self, own: Own) -> None:
         own.state = "open"
         self._tell(own, "triggered")
-        if own.partner is not None and own.partner.live:
-            self._end(own.partner, "canceled", "partner")
+        partner, own.partner = own.partner, None
+        if partner is not None and partner.live:
+            partner.partner = None  # its end is none of the triggered one's
+            self._end(partner, "canceled", "partner")
         self._go_on(own)
 
     def _go_on(self, own: Own) -> None:

@@ -59,8 +59,8 @@ def test_an_order_takes_what_is_shown_and_the_rest_is_canceled() -> None:
     assert said(trace) == [(1, "accepted", 0, 20), (1, "filled", 4, 20), (1, "canceled", 3, 20)]
 
 
-def test_what_we_took_stays_taken_until_the_venues_next_quote() -> None:
-    quotes = [quote(10, 99, 100, shown=4), quote(40, 99, 100, shown=4)]
+def test_what_we_took_stays_taken_until_a_quote_says_something_new() -> None:
+    quotes = [quote(10, 99, 100, shown=4), quote(33, 99, 100, shown=4), quote(40, 99, 100, shown=5)]
     orders = {20: [(3, None)], 30: [(3, None)], 35: [(2, None), (-1, None)], 40: [(3, None)]}
     trace = run(orders, quotes)
     assert [(f.order, f.side * f.lots) for f in trace.fills] == [(1, 3), (2, 1), (4, -1), (5, 3)]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from fractions import Fraction
+from math import ceil
 
 from tests.reference.account import Account, Ledger, round_half_even
 from tests.reference.scenario import Instrument, Row, Scenario
@@ -147,15 +148,26 @@ class Venue:
                 return "" if position >= order.lots else "insufficient_funds"
             price = book.ask_ticks if order.limit_ticks is None else order.limit_ticks
             cost = self.ledger.notional(terms.id, order.lots, price)
-            cost += self._fee(terms, order.lots, price)
-            return "" if cost <= self.account.cash else "insufficient_funds"
+            share = max(terms.maker, terms.taker)
+            cost += order.lots * ceil(share * self.ledger.notional(terms.id, 1, price))
+            free = min(0, self._unrealised()) + self.account.cash - self._exposure() / self.leverage
+            return "" if cost <= free else "insufficient_funds"
         after = position + order.side * order.lots
         if abs(after) < abs(position):  # what makes a position smaller is never refused
             return ""
-        margin = self.leverage * self.account.equity(self.mids())
+        margin = self.leverage * (self.account.cash + self._unrealised())
         return "" if self._exposure(terms.id, after) <= margin else "insufficient_margin"
 
-    def _exposure(self, changed: str, after: int) -> Fraction:
+    def _unrealised(self) -> Fraction:
+        """Return the profit of all perpetual positions at the mids; spot backs nothing."""
+        total = Fraction(0)
+        for name, lots in self.account.position.items():
+            if lots and self.instruments[name].contract != "spot":
+                worth = lots * self.books[name].mid - self.account.basis[name]
+                total += worth * self.ledger.per_tick_lot[name]
+        return total
+
+    def _exposure(self, changed: str = "", after: int = 0) -> Fraction:
         """Return the size of all perpetual positions at mid, one of them as it would become."""
         total = Fraction(0)
         for name, position in self.account.position.items():
