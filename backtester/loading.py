@@ -28,11 +28,13 @@ if TYPE_CHECKING:
     from inference.predictors.base import Predictor
 
 __all__ = [
+    "load_model",
     "load_predictor",
     "load_strategy",
     "make_synthetic",
     "open_catalog",
     "scenario_instruments",
+    "trained_late",
 ]
 
 
@@ -169,31 +171,46 @@ def load_predictor(
         FeatureMismatchError: If it expects other features.
         ScenarioError: If it was trained on labels visible at or after the run's start.
     """
+    loaded = load_model(scenario, loop, scenario_file)
+    uris = scenario.inference_config[loop].model_uris
+    models = loaded if isinstance(loaded, dict) else {"": loaded}
+    for name, predictor in models.items():
+        fault = trained_late(predictor, uris[name], scenario.data.start)
+        if fault:
+            raise ScenarioError(f"{fault} Train it on an earlier range, or start the run later.")
+    return loaded
+
+
+def load_model(
+    scenario: Scenario, loop: str, scenario_file: str
+) -> Predictor | dict[str, Predictor]:
+    """Resolve a loop's models and load them, whatever they were trained on.
+
+    See `load_predictor`.
+    """
+    from inference.predictors.base import load_predictor as load
+    from inference.registry import Registry
+
     config = scenario.inference_config[loop]
     hint = f"Make it with `lightcone train {scenario_file}`."
-    loaded = {
-        name: _load_model(uri, config.deployments[name].predictor_class_name, scenario, hint)
-        for name, uri in config.model_uris.items()
-    }
+    loaded = {}
+    for name, uri in config.model_uris.items():
+        resolved = Registry().resolve(uri, hint=hint)
+        class_name = config.deployments[name].predictor_class_name
+        loaded[name] = load(class_name, resolved.path, version=resolved.version)
     return loaded if config.variants else loaded[""]
 
 
-def _load_model(uri: str, class_name: str, scenario: Scenario, hint: str) -> Predictor:
-    from inference.predictors.base import load_predictor as load_model
-    from inference.registry import Registry
-
-    resolved = Registry().resolve(uri, hint=hint)
-    predictor = load_model(class_name, resolved.path, version=resolved.version)
+def trained_late(predictor: Predictor, uri: str, start: int) -> str:
+    """Return in words that a model was trained on what a run is yet to see, or nothing."""
     record = predictor.training
-    start = scenario.data.start
-    if record is not None and record.last_label_visible_at >= start:
-        raise ScenarioError(
-            f"inference_config.model_uri: the labels `{uri}` was trained on must be "
-            f"visible before the run's start ({format_instant(start)}): its last one became "
-            f"visible at {format_instant(record.last_label_visible_at)}. Train it on an earlier "
-            "range, or start the run later."
-        )
-    return predictor
+    if record is None or record.last_label_visible_at < start:
+        return ""
+    return (
+        f"inference_config.model_uri: the labels `{uri}` was trained on must be visible before the "
+        f"run's start ({format_instant(start)}): its last one became visible at "
+        f"{format_instant(record.last_label_visible_at)}."
+    )
 
 
 _MADE_OF = "synthetic.json"

@@ -10,7 +10,16 @@ from backtester.errors import ScenarioError
 
 __all__ = ["FRAMES", "RESULT_FILES", "check_file", "check_folder", "writing"]
 
-FRAMES = ("orders", "fills", "reports", "equity", "predictions", "attempts", "changes", "records")
+FRAMES = (
+    "orders",
+    "fills",
+    "reports",
+    "equity",
+    "predictions",
+    "attempts",
+    "deployment_changes",
+    "records",
+)
 """Frames of a result; each is saved as a Parquet file of that name."""
 
 RESULT_FILES = {
