@@ -63,7 +63,7 @@ def run_scenario(
         scenario: What to run.
         mode: `ahead` runs features and inference window by window before the trading plane,
             `lockstep` every plane event by event; the result is the same. By default ahead, unless
-            the strategy submits requests of its own.
+            the strategy submits requests of its own, or a policy of a deployment reads values.
         window_rows: Rows of the densest stream in a window; changes speed and memory only.
         keep_trace: Keep the trace's entries in the result, for checks.
         progress: Called with the simulated ns done and the total.
@@ -111,11 +111,10 @@ class Run:
         self.names = scenario.data.instruments
         self.trace = Trace(keep=keep_trace)
         self.events = 0
-        self.mode: Mode = mode or ("lockstep" if strategy.submits_requests else "ahead")
-        if strategy.submits_requests and self.mode == "ahead":
-            raise ScenarioError(
-                "`--mode` must be lockstep for a strategy that submits its own requests: got ahead."
-            )
+        self.why_lockstep = self._why_lockstep(strategy)
+        self.mode: Mode = mode or ("lockstep" if self.why_lockstep else "ahead")
+        if self.mode == "ahead" and self.why_lockstep:
+            raise ScenarioError(f"`--mode` must be lockstep for {self.why_lockstep}: got ahead.")
         self._make_trading_plane(strategy)
         self._make_exogenous_planes()
         self._make_sources(strategy)
@@ -146,6 +145,15 @@ class Run:
             if progress is not None:
                 progress(window.until - self.start, self.until - self.start)
         return self._finish()
+
+    def _why_lockstep(self, strategy: Strategy) -> str:
+        """Return what keeps the exogenous planes from running ahead, an empty text if nothing."""
+        if strategy.submits_requests:
+            return "a strategy that submits its own requests"
+        for name, config in self.scenario.inference_config.items():
+            if config.reads_values:
+                return f"the circuit breaker of inference '{name}', which counts NaN answers"
+        return ""
 
     # --- wiring --------------------------------------------------------------------------------
 
@@ -214,6 +222,7 @@ class Run:
                 start=self.start,
                 column_names=columns,
                 instruments=len(self.names),
+                instrument_names=self.names,
             )
             for index, (name, config) in enumerate(self.scenario.inference_config.items())
         ]

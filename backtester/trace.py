@@ -33,6 +33,7 @@ class EntryKind(IntEnum):
     VENUE_LEDGER = 4
     REPORT = 5
     BELIEF_LEDGER = 6
+    ATTEMPT = 11
 
 
 def block(
