@@ -6,7 +6,7 @@ from collections.abc import Collection
 
 from backtester.errors import ScenarioError
 from backtester.strategy import Strategy
-from featurizer.nearest import nearest
+from clock.nearest import nearest
 
 __all__ = ["CALLBACKS", "check_names", "check_planes", "needs", "overrides"]
 

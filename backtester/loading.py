@@ -167,25 +167,34 @@ def load_predictor(
         FeatureMismatchError: If it expects other features.
         ScenarioError: If it was trained on labels visible at or after the run's start.
     """
-    config = scenario.inference_config[loop]
-    loaded = {}
-    for name, uri in config.model_uris.items():
-        class_name = config.deployments[name].predictor_class_name
-        loaded[name] = predictor = load_model(uri, class_name, scenario_file)
-        fault = trained_late(predictor, uri, scenario.data.start)
+    loaded = load_model(scenario, loop, scenario_file)
+    uris = scenario.inference_config[loop].model_uris
+    models = loaded if isinstance(loaded, dict) else {"": loaded}
+    for name, predictor in models.items():
+        fault = trained_late(predictor, uris[name], scenario.data.start)
         if fault:
             raise ScenarioError(f"{fault} Train it on an earlier range, or start the run later.")
-    return loaded if config.variants else loaded[""]
+    return loaded
 
 
-def load_model(uri: str, class_name: str, scenario_file: str) -> Predictor:
-    """Resolve a model and load it, whatever it was trained on; see `load_predictor`."""
+def load_model(
+    scenario: Scenario, loop: str, scenario_file: str
+) -> Predictor | dict[str, Predictor]:
+    """Resolve a loop's models and load them, whatever they were trained on.
+
+    See `load_predictor`.
+    """
     from inference.predictors.base import load_predictor as load
     from inference.registry import Registry
 
+    config = scenario.inference_config[loop]
     hint = f"Make it with `lightcone train {scenario_file}`."
-    resolved = Registry().resolve(uri, hint=hint)
-    return load(class_name, resolved.path, version=resolved.version)
+    loaded = {}
+    for name, uri in config.model_uris.items():
+        resolved = Registry().resolve(uri, hint=hint)
+        class_name = config.deployments[name].predictor_class_name
+        loaded[name] = load(class_name, resolved.path, version=resolved.version)
+    return loaded if config.variants else loaded[""]
 
 
 def trained_late(predictor: Predictor, uri: str, start: int) -> str:

@@ -12,7 +12,7 @@ __all__ = ["FRAMES", "RESULT_FILES", "check_file", "check_folder", "writing"]
 
 FRAMES = (
     "orders",
-    "changes",
+    "order_changes",
     "fills",
     "payments",
     "reports",

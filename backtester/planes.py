@@ -19,6 +19,23 @@ if TYPE_CHECKING:
 __all__ = ["ExogenousPlanes", "Planned"]
 
 _LOOP_SHIFT = 40
+_ATTEMPT_BITS = 16
+_OF_AN_ATTEMPT = (
+    "outcome",
+    "reason",
+    "variant",
+    "replica",
+    "sent_at",
+    "arrived_at",
+    "routed_at",
+    "batched_at",
+    "started_at",
+    "completed_at",
+    "visible_at",
+    "execution",
+    "batch_size",
+    "fallback",
+)
 
 
 class Planned:
@@ -85,7 +102,9 @@ class ExogenousPlanes:
         for index, loop in enumerate(self.loops):
             outcomes = loop.finish(until)
             self.note_outcomes(index, outcomes, until)
-            self.attempts[index].append(loop.finish_attempts(until))
+            attempts = loop.finish_attempts(until)
+            self.attempts[index].append(attempts)
+            self.note_attempts(index, attempts, until)
             rest.append(outcomes)
         return rest
 
@@ -93,6 +112,7 @@ class ExogenousPlanes:
         """Keep the attempts and changes of a push for the run's result."""
         if len(output.attempts.number):
             self.attempts[loop].append(output.attempts)
+            self.note_attempts(loop, output.attempts)
         if len(output.changes.kind):
             self.changes[loop].append(output.changes)
 
@@ -140,7 +160,7 @@ class ExogenousPlanes:
         )
 
     def note_outcomes(self, loop: int, ended: Any, until: int | None = None) -> None:
-        """Take outcomes, their attempts and values into the trace, at the instant they ended.
+        """Take outcomes and their values into the trace, at the instant they ended.
 
         Args:
             loop: Place of the loop.
@@ -162,7 +182,40 @@ class ExogenousPlanes:
                 ended.started_at,
                 ended.completed_at,
                 ended.superseded,
+                ended.first_sent_at,
+                ended.routed_at,
+                ended.batched_at,
+                ended.variant,
+                ended.source,
+                ended.fallback,
+                ended.reason,
                 ended.value,
+            )
+        )
+
+    def note_attempts(self, loop: int, ended: Attempts, until: int | None = None) -> None:
+        """Take attempts into the trace, at the instant at which nothing was left of them.
+
+        A plain deployment makes one attempt a request, of which its outcome tells everything.
+
+        Args:
+            loop: Place of the loop.
+            ended: Its attempts.
+            until: End of the run, for the attempts of which something was left then.
+        """
+        if self.loops[loop].is_plain:
+            return
+        size = len(ended.number)
+        columns = (getattr(ended, name) for name in _OF_AN_ATTEMPT)
+        self._trace.add(
+            block(
+                EntryKind.ATTEMPT,
+                ended.ended_at if until is None else np.full(size, until),
+                int(Rank.PREDICTION),
+                (loop << _LOOP_SHIFT + _ATTEMPT_BITS)
+                + (ended.number << _ATTEMPT_BITS)
+                + ended.attempt,
+                *columns,
             )
         )
 

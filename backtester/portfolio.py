@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from backtester.errors import OrderError
-from featurizer.nearest import nearest
+from clock.nearest import nearest
 
 if TYPE_CHECKING:
     from backtester.engine import Engine

@@ -66,7 +66,8 @@ class RunResult:
         predictions: One row a request, with every stamp, replica, outcome and value, and the legs
             of its latency, which add up to it.
         attempts: One row a sending of a request.
-        changes: One row a change of a replica, of an autoscaler's target or of a circuit breaker.
+        deployment_changes: One row a change of a replica, of an autoscaler's target or of a
+            circuit breaker.
         records: What the strategy kept with `ctx.record`.
         summary: The numbers of `summary.json`.
         scenario: The resolved scenario.
@@ -81,7 +82,7 @@ class RunResult:
     equity: pl.DataFrame
     predictions: pl.DataFrame
     attempts: pl.DataFrame
-    changes: pl.DataFrame
+    deployment_changes: pl.DataFrame
     records: pl.DataFrame
     summary: dict[str, Any]
     scenario: dict[str, Any]
@@ -174,7 +175,7 @@ def build_result(run: Run) -> RunResult:
         "equity": equity,
         "predictions": _predictions_frame(run, serving),
         "attempts": _stamped(attempts_frame(run, serving), ATTEMPT_STAMPS),
-        "changes": _stamped(changes_frame(run, serving), ("changed_at",)),
+        "deployment_changes": _stamped(changes_frame(run, serving), ("changed_at",)),
         "records": _stamped(_frame(ledger.records), ("time",)),
     }
     return RunResult(

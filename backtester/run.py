@@ -65,7 +65,7 @@ def run_scenario(
         scenario: What to run.
         mode: `ahead` runs features and inference window by window before the trading plane,
             `lockstep` every plane event by event; the result is the same. By default ahead, unless
-            the strategy submits requests of its own.
+            the strategy submits requests of its own, or a policy of a deployment reads values.
         window_rows: Rows of the densest stream in a window; changes speed and memory only.
         keep_trace: Keep the trace's entries in the result, for checks.
         progress: Called with the simulated ns done and the total.
@@ -113,11 +113,10 @@ class Run:
         self.names = scenario.data.instruments
         self.trace = Trace(keep=keep_trace)
         self.events = 0
-        self.mode: Mode = mode or ("lockstep" if strategy.submits_requests else "ahead")
-        if strategy.submits_requests and self.mode == "ahead":
-            raise ScenarioError(
-                "`--mode` must be lockstep for a strategy that submits its own requests: got ahead."
-            )
+        self.why_lockstep = self._why_lockstep(strategy)
+        self.mode: Mode = mode or ("lockstep" if self.why_lockstep else "ahead")
+        if self.mode == "ahead" and self.why_lockstep:
+            raise ScenarioError(f"`--mode` must be lockstep for {self.why_lockstep}: got ahead.")
         check_names(strategy)
         check_planes(
             strategy,
@@ -168,6 +167,15 @@ class Run:
             engine.ledger.close_window(self.trace)
             self.trace.flush()
             yield window.until
+
+    def _why_lockstep(self, strategy: Strategy) -> str:
+        """Return what keeps the exogenous planes from running ahead, an empty text if nothing."""
+        if strategy.submits_requests:
+            return "a strategy that submits its own requests"
+        for name, config in self.scenario.inference_config.items():
+            if config.reads_values:
+                return f"the circuit breaker of inference '{name}', which counts NaN answers"
+        return ""
 
     # --- wiring --------------------------------------------------------------------------------
 
@@ -242,6 +250,7 @@ class Run:
                 start=self.start,
                 column_names=columns,
                 instruments=len(self.names),
+                instrument_names=self.names,
             )
             for index, (name, config) in enumerate(self.scenario.inference_config.items())
         ]

@@ -25,7 +25,7 @@ from backtester.venue.fee_models import DEFAULT
 from clock.units import Duration, Instant, format_duration, format_instant
 from featurizer.config import FeaturizerConfig
 from featurizer.market import ExactDecimal, PositiveDecimal
-from featurizer.nearest import nearest
+from clock.nearest import nearest
 from featurizer.synthetic import SyntheticMarket
 from inference.config import InferenceConfig
 

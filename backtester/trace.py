@@ -41,6 +41,7 @@ class EntryKind(Code):
     BELIEF_PAYMENT = 9
     REFUSAL = 10
     """An order that a limit of our own kept from leaving."""
+    ATTEMPT = 11
 
 
 def block(

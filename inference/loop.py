@@ -225,6 +225,11 @@ class InferenceLoop:
         return sum(one["busy_ns"] for one in numbers) / slots if slots > 0 else 0.0
 
     @property
+    def is_plain(self) -> bool:
+        """Whether the deployment is plain: each request has one attempt, served on its own."""
+        return is_plain(self.config)
+
+    @property
     def counts(self) -> dict[str, int]:
         """Requests by outcome so far, all of them as `submitted`, and rows passed over."""
         return self._stack.counts

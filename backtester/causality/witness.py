@@ -68,14 +68,17 @@ def _origins(subject: Subject) -> tuple[list[str], list[str]]:
     late: list[str] = []
     doubts: list[str] = []
     scenario = subject.scenario
-    for name, config in scenario.inference_config.items():
-        predictor = load_model(scenario, name, subject.scenario_file)
-        fault = trained_late(predictor, config.model_uri, scenario.data.start)
-        if fault:
-            late.append(fault)
-        elif predictor.training is None:
-            doubts.append(
-                f"inference_config: `{config.model_uri}` does not say what it was trained on. "
-                f"Register it with `lightcone train`, which records that."
-            )
+    for loop, config in scenario.inference_config.items():
+        loaded = load_model(scenario, loop, subject.scenario_file)
+        models = loaded if isinstance(loaded, dict) else {"": loaded}
+        for name, predictor in models.items():
+            uri = config.model_uris[name]
+            fault = trained_late(predictor, uri, scenario.data.start)
+            if fault:
+                late.append(fault)
+            elif predictor.training is None:
+                doubts.append(
+                    f"inference_config: `{uri}` does not say what it was trained on. Register it "
+                    "with `lightcone train`, which records that."
+                )
     return late, doubts

@@ -56,7 +56,7 @@ def trace_events(result: RunResult) -> Iterator[Event]:
         yield _named(process, f"requests of {loop}")
         yield from _requests(predictions, process, until)
         attempts = _since(result.attempts.filter(mine), start)
-        changes = _since(result.changes.filter(mine), start)
+        changes = _since(result.deployment_changes.filter(mine), start)
         variants = sorted({*attempts["variant"], *changes["variant"]})
         for place, variant in enumerate(variants, start=process + 1):
             own = pl.col("variant") == variant

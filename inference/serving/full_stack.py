@@ -239,4 +239,5 @@ class FullStack:
 
 
 def _columns(o: Ints, count: int, first: int, width: int) -> Ints:
-    return np.ascontiguousarray(o[:count, first : first + width].T)
+    # a copy even of one record, which the next push overwrites
+    return o[:count, first : first + width].T.copy()

@@ -76,12 +76,14 @@ WORDS = {
     EntryKind.FEATURE_ROW: "emitted_at event_time tie instrument",
     EntryKind.REQUEST: "instrument emitted_at tie",
     EntryKind.OUTCOME: "outcome attempts replica sent_at arrived_at started_at completed_at "
-    "superseded value",
+    "superseded first_sent_at routed_at batched_at variant source fallback reason value",
     EntryKind.ORDER: "instrument side type lots limit_ticks sent_at time_in_force stop_ticks flags "
     "expires_at role group",
     EntryKind.VENUE_LEDGER: "instrument lots ticks fee realised cash position basis",
     EntryKind.REPORT: "order kind reason venue_time lots ticks fee",
     EntryKind.BELIEF_LEDGER: "instrument lots ticks fee realised cash position basis",
+    EntryKind.ATTEMPT: "outcome reason variant replica sent_at arrived_at routed_at batched_at "
+    "started_at completed_at visible_at execution batch_size fallback",
 }
 """The words of each kind of entry after instant, rank, kind and number; a row's values follow."""
 
