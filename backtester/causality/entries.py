@@ -17,16 +17,29 @@ WORDS = {
     EntryKind.FEATURE_ROW: "emitted_at event_time tie instrument",
     EntryKind.REQUEST: "instrument emitted_at tie",
     EntryKind.OUTCOME: "outcome attempts replica sent_at arrived_at started_at completed_at "
-    "superseded value",
-    EntryKind.ORDER: "instrument side type lots limit_ticks",
+    "superseded first_sent_at routed_at batched_at variant source fallback reason value",
+    EntryKind.ORDER: "instrument side type lots limit_ticks sent_at time_in_force stop_ticks flags "
+    "expires_at role group",
     EntryKind.VENUE_LEDGER: "instrument lots ticks fee realised cash position basis",
     EntryKind.REPORT: "order kind reason venue_time lots ticks fee",
     EntryKind.BELIEF_LEDGER: "instrument lots ticks fee realised cash position basis",
+    EntryKind.ATTEMPT: "outcome reason variant replica sent_at arrived_at routed_at batched_at "
+    "started_at completed_at visible_at execution batch_size fallback",
+    EntryKind.CHANGE: "instrument order sent_at is_cancel lots ticks",
+    EntryKind.VENUE_PAYMENT: "instrument booking amount cash",
+    EntryKind.BELIEF_PAYMENT: "instrument booking amount cash",
+    EntryKind.REFUSAL: "instrument reason",
 }
 """Words of each kind after instant, rank, kind and number; a row's values follow them."""
 
 _FLOATS = {"value"}
-_EXOGENOUS = (EntryKind.FEATURE_ROW, EntryKind.REQUEST, EntryKind.OUTCOME)
+_EXOGENOUS = (
+    EntryKind.FEATURE_ROW,
+    EntryKind.REQUEST,
+    EntryKind.OUTCOME,
+    EntryKind.ATTEMPT,
+)
+_DECIDED = (EntryKind.ORDER, EntryKind.CHANGE, EntryKind.REFUSAL)
 
 
 @dataclass(frozen=True)
@@ -110,10 +123,7 @@ def first_difference(
     found = [_part(_of(mine, _EXOGENOUS), _of(theirs, _EXOGENOUS))]
     reports = _part(_of(mine, (EntryKind.REPORT,)), _of(theirs, (EntryKind.REPORT,)))
     free = (cut + 1, 0) if reports is None else (reports.entry.instant, int(Rank.ORDER_REPORT))
-    orders = [
-        [e for e in _of(entries, (EntryKind.ORDER,)) if _place(e) < free]
-        for entries in (mine, theirs)
-    ]
+    orders = [[e for e in _of(entries, _DECIDED) if _place(e) < free] for entries in (mine, theirs)]
     found.append(_part(*orders))
     parted = [difference for difference in found if difference is not None]
     return min(parted, key=lambda d: (d.entry.instant, d.entry.rank), default=None)

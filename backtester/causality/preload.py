@@ -54,9 +54,10 @@ def _warm_up(subject: Subject) -> None:
             content["training"] = features["label_feature"] = None
     scenario = Scenario.model_validate(content)
     loops = scenario.inference_config
-    predictors: Any = {
-        name: _Zero(config.features or _names(scenario)) for name, config in loops.items()
-    }
+    predictors: Any = {}
+    for name, config in loops.items():
+        zero = _Zero(config.features or _names(scenario))
+        predictors[name] = dict.fromkeys(config.variants, zero) if config.variants else zero
     run = Run(scenario, BuyAndHold(), open_catalog(scenario), predictors)
     next(run.advance(1024))
 

@@ -11,6 +11,7 @@ from clock.units import format_instant
 __all__ = ["changes", "what_changed"]
 
 _LOOP_SHIFT = 40
+_ATTEMPT_SHIFT = _LOOP_SHIFT + 16
 _STAMPS = ("_at", "_time")
 
 
@@ -67,13 +68,21 @@ def _name(entry: Entry, scenario: Scenario) -> str:
             return f"the report that order {words['order']} was {kind}"
         case EntryKind.VENUE_LEDGER:
             return f"a fill at the venue ({words['lots']:+d} lots at {words['ticks']} ticks)"
-        case _:
+        case EntryKind.BELIEF_LEDGER:
             return f"our books ({words['lots']:+d} lots at {words['ticks']} ticks)"
+        case EntryKind.CHANGE:
+            return f"the {'cancel' if words['is_cancel'] else 'change'} of order {words['order']}"
+        case EntryKind.REFUSAL:
+            return f"order {entry.number}, kept back by a limit of ours"
+        case EntryKind.ATTEMPT:
+            return f"an attempt of {_loop(entry, scenario, _ATTEMPT_SHIFT)}"
+        case _:
+            return f"a payment of {words['amount']} ledger units"
 
 
-def _loop(entry: Entry, scenario: Scenario) -> str:
+def _loop(entry: Entry, scenario: Scenario, shift: int = _LOOP_SHIFT) -> str:
     names = list(scenario.inference_config)
-    return f"loop `{names[entry.number >> _LOOP_SHIFT]}`"
+    return f"loop `{names[entry.number >> shift]}`"
 
 
 def _column(place: int, scenario: Scenario) -> str:
