@@ -22,10 +22,10 @@ from backtester.scenario_faults import described
 from backtester.scenario_file import load_yaml
 from backtester.strict import Strict
 from backtester.venue.fee_models import DEFAULT
+from clock.nearest import nearest
 from clock.units import Duration, Instant, format_duration, format_instant
 from featurizer.config import FeaturizerConfig
 from featurizer.market import ExactDecimal, PositiveDecimal
-from clock.nearest import nearest
 from featurizer.synthetic import SyntheticMarket
 from inference.config import InferenceConfig
 
