@@ -10,7 +10,16 @@ from backtester.errors import ScenarioError
 
 __all__ = ["FRAMES", "RESULT_FILES", "check_file", "check_folder", "writing"]
 
-FRAMES = ("orders", "changes", "fills", "payments", "reports", "equity", "predictions", "records")
+FRAMES = (
+    "orders",
+    "order_changes",
+    "fills",
+    "payments",
+    "reports",
+    "equity",
+    "predictions",
+    "records",
+)
 """Frames of a result; each is saved as a Parquet file of that name."""
 
 RESULT_FILES = {
