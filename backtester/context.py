@@ -124,7 +124,7 @@ class Context:
         """
         return self._engine.latest_data(kind, instrument)
 
-    def book(self, instrument: str | None = None) -> BookView:
+    def book(self, instrument: str | None = None, levels: int | None = None) -> BookView:
         """Return our view of an instrument's book: what has been received by now.
 
         From depth where the strategy declares `reads_depth` and the catalog holds it, else the
@@ -132,8 +132,9 @@ class Context:
 
         Args:
             instrument: Id; may be left out when the scenario has one.
+            levels: How many of each side; all by default.
         """
-        return self._engine.latest_book(instrument)
+        return self._engine.latest_book(instrument, levels)
 
     def terms(self, instrument: str | None = None) -> Terms:
         """Return the steps of an instrument's prices and quantities.

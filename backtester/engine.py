@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 
     from backtester.admission import Admission
     from backtester.book_view import BookView
+    from backtester.depth_source import DepthSource
     from backtester.latencies import ActionSamplers
     from backtester.records import FeatureRow, Prediction
 
@@ -84,6 +85,7 @@ class Engine:
         self.random = random
         self.ledger = TradingLedger(units, instruments)
         self.quotes: Mapping[str, QuoteSource | NoQuotes] = {}
+        self.depth: Mapping[str, DepthSource] = {}
         self.data: Mapping[tuple[str, str], ItemSource] = {}
         self.rows: ItemSource | None = None
         self.predictions: Mapping[str, ItemSource] = {}
@@ -226,9 +228,12 @@ class Engine:
         """Return the newest quote that is visible now."""
         return self.quotes[self.instrument_name(instrument)].latest(self.place())
 
-    def latest_book(self, instrument: str | None) -> BookView:
+    def latest_book(self, instrument: str | None, levels: int | None) -> BookView:
         """Return our view of a book, from what is visible now."""
         name = self.instrument_name(instrument)
+        depth = self.depth.get(name)
+        if depth is not None:
+            return depth.book(self.place(), levels)
         return self.quotes[name].book(self.place())
 
     def latest_data(self, kind: str, instrument: str | None) -> Any:

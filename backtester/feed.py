@@ -7,13 +7,15 @@ from typing import TYPE_CHECKING, Any
 
 from backtester.bar_source import BarSource, NoQuotes
 from backtester.callbacks import needs, overrides
+from backtester.depth_source import DepthSource
 from backtester.errors import ScenarioError
 from backtester.sources import MarketSource, QuoteSource
 from backtester.strategy import Strategy
 from backtester.timeline import Subscription
-from featurizer.market import BARS, QUOTES, TRADES, Records, StreamKey, StreamRequest
+from featurizer.market import BARS, DEPTH, QUOTES, TRADES, Records, StreamKey, StreamRequest
 
 if TYPE_CHECKING:
+    from backtester.account import Units
     from featurizer.catalog import Catalog
 
 __all__ = ["Callback", "MarketFeed"]
@@ -37,11 +39,13 @@ class MarketFeed:
         catalog: Where the records come from.
         names: Ids of the instruments, in the order of the scenario.
         timed: Makes of a callback, by its name, one that keeps the strategy busy.
+        units: Steps of the instruments.
 
     Attributes:
         wanted: The strategy's callback by name, None where it is not overridden.
         quotes: The quotes of every instrument: they can be looked up, whatever is subscribed. Where
             there are none, what stands in for them.
+        depth: Depth of the instruments, where the strategy reads it and the catalog holds it.
         data: The streams of the user's own kinds, by instrument and kind.
         streams: All sources, each with the callback that it wakes, if any.
     """
@@ -52,6 +56,7 @@ class MarketFeed:
         catalog: Catalog,
         names: Sequence[str],
         timed: Callable[[str, Callback], Callback],
+        units: Units,
     ) -> None:
         self._catalog = catalog
         self._names = list(names)
@@ -60,7 +65,9 @@ class MarketFeed:
             for name in _DELIVERED
         }
         self.quotes: dict[str, QuoteSource | NoQuotes] = {}
+        self.depth: dict[str, DepthSource] = {}
         self.data: dict[StreamKey, MarketSource] = {}
+        self._units = units
         self.streams: list[tuple[MarketSource, Callback | None]] = []
         held = set(catalog.streams())
         for place, name in enumerate(names):
@@ -88,9 +95,17 @@ class MarketFeed:
             self.streams.append((trades, self.wanted["on_trade"]))
         if bars is not None:
             self.streams.append((bars, self.wanted["on_bar"]))
+        if strategy.reads_depth and (name, DEPTH.name) in held:
+            self.depth[name] = depth = DepthSource(at, self._units[name])
+            self.streams.append((depth, None))
 
     def _check_heard(self, strategy: Strategy) -> None:
-        """Refuse a callback that nothing could ever wake."""
+        """Refuse a callback that nothing could ever wake, and a book of nothing."""
+        if strategy.reads_depth and not self.depth:
+            raise ScenarioError(
+                f"`reads_depth` of {type(strategy).__name__} needs depth of "
+                f"{', '.join(self._names)}: the catalog holds none. Ingest it, or set it to False."
+            )
         heard = {source.callback for source, _ in self.streams}
         for kind in (QUOTES, TRADES, BARS):
             callback = f"on_{kind.name.removesuffix('s')}"

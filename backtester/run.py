@@ -258,8 +258,11 @@ class Run:
     def _make_sources(self, strategy: Strategy) -> None:
         graph = self.planes.graph
         names = graph.names if graph is not None else ()
-        self.feed = MarketFeed(strategy, self.catalog, self.names, self.engine.desk.timed)
+        self.feed = MarketFeed(
+            strategy, self.catalog, self.names, self.engine.desk.timed, self.money.units
+        )
         self.engine.quotes = self.feed.quotes
+        self.engine.depth = self.feed.depth
         self.engine.data = self.feed.data
         self._row_source = RowSource(names, self.names)
         self._answer_sources = [

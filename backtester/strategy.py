@@ -29,6 +29,8 @@ class Strategy:
             `{"funding": ("rate",)}`.
         optional_callbacks: Callbacks that it can do without. Others that nothing in a scenario
             could ever wake are refused.
+        reads_depth: Whether `ctx.book` is made of depth, with all its levels, where the catalog
+            holds it; otherwise it is the best bid and ask of the newest quote.
         submits_requests: Whether it calls `ctx.inference.submit`; its run goes in lockstep.
 
     Example:
@@ -48,6 +50,7 @@ class Strategy:
     bar_fields: ClassVar[tuple[str, ...]] = ("open_time", "open", "high", "low", "close", "volume")
     data_fields: ClassVar[Mapping[str, tuple[str, ...]]] = {}
     optional_callbacks: ClassVar[tuple[str, ...]] = ()
+    reads_depth: ClassVar[bool] = False
     submits_requests: ClassVar[bool] = False
 
     def on_start(self, ctx: Context) -> None:

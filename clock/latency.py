@@ -118,7 +118,7 @@ class Empirical(_Model):
     """Drawn from a recorded column, each row as likely as any other.
 
     The column holds durations, or integers counted in nanoseconds. The order of the rows does not
-    matter. A relative path starts at the scenario's folder.
+    matter. A scenario's relative path starts in the folder from which the command is run.
     """
 
     kind: Literal["empirical"] = "empirical"
@@ -129,7 +129,7 @@ class Empirical(_Model):
 class Interpolated(_Model):
     """Read off a recording at the instant of the draw: linear between rows, flat outside.
 
-    A relative path starts at the scenario's folder.
+    A scenario's relative path starts in the folder from which the command is run.
     """
 
     kind: Literal["interpolated"] = "interpolated"

@@ -19,9 +19,11 @@ HOST_MODULES = {"time", "uuid", "secrets", "random"}
 HEAVY = {"mlflow", "ray", "xgboost", "matplotlib", "onnxruntime"}
 HEAVY_AT_THE_TOP = {
     "inference/predictors/xgboost.py",
+    "backtester/causality/preload.py",
     "backtester/report/axes.py",
     "backtester/report/compare.py",
     "backtester/report/picture.py",
+    "backtester/report/plan_picture.py",
     "backtester/report/position.py",
     "backtester/report/style.py",
 }
@@ -81,6 +83,8 @@ def test_a_file_imports_only_from_packages_below_its_own(path: Path) -> None:
 @pytest.mark.parametrize("path", sources(), ids=lambda path: str(path.relative_to(ROOT)))
 def test_only_the_wall_clock_reads_the_host(path: Path) -> None:
     found = host_reads(ast.parse(path.read_text()))
+    if path == ROOT / "backtester/causality/acts.py":
+        return  # it watches whether user code draws from generators that all code shares
     if path == ROOT / "clock/wall.py":
         assert found, "the wall clock no longer reads the host: the check has gone blind"
     else:

@@ -117,9 +117,8 @@ class _Draws:
 
     def uniform(self, what: int) -> Array:
         """Return one number in [0, 1) a row."""
-        return np.random.Generator(np.random.Philox([self._seed, what])).random(
-            int(self._rows[-1]) + 1
-        )[self._rows]
+        generator = np.random.Generator(np.random.Philox([self._seed, what]))
+        return generator.random(int(self._rows[-1]) + 1)[self._rows]
 
 
 def _values(

@@ -81,6 +81,7 @@ class TopOfBook:
         "_before",
         "_columns",
         "_index",
+        "_last",
         "_lot",
         "_next",
         "_quotes",
@@ -109,6 +110,7 @@ class TopOfBook:
         self.has_quote = False
         self.bid_ticks = self.bid_lots = self.ask_ticks = self.ask_lots = 0
         self._before = (0, 0, 0, 0)
+        self._last: tuple[float, ...] = (0.0, 0.0, 0.0, 0.0)
 
     def open_window(self, quotes: Records) -> None:
         """Go on with the next window of quotes, the last one having been read to its end."""
@@ -137,7 +139,8 @@ class TopOfBook:
         if taken[-1] and self._is_new(2, self.ask_ticks, self.ask_lots, index):
             taken[-1] = 0
         self._index = index
-        bid, bid_quantity, ask, ask_quantity = (float(c[index - 1]) for c in self._columns)
+        self._last = tuple([column[index - 1].item() for column in self._columns])
+        bid, bid_quantity, ask, ask_quantity = self._last
         self.bid_ticks = round(bid / self._tick)
         self.bid_lots = round(bid_quantity / self._lot)
         self.ask_ticks = round(ask / self._tick)
@@ -182,8 +185,10 @@ class TopOfBook:
 
     def marks(self) -> tuple[Array, Array]:
         """Return instants and twice the mids, in ticks, of this window. Shape (n,) each."""
-        rows = self.tape().rows
-        return self._times, rows[:, 1] + rows[:, 3]
+        if not self._columns:
+            return self._times, self._times
+        both = self._columns[0] + self._columns[2]
+        return self._times, np.rint(both / self._tick).astype(np.int64)
 
     def mid_series(self) -> tuple[Array, Array]:
         """Return instants and mids, in quote currency, of this window. Shape (n,) each."""
@@ -205,7 +210,12 @@ class TopOfBook:
         """Return whether a quote up to *index* has another price or quantity on a side."""
         part = slice(self._index, index)
         prices, quantities = self._columns[column][part], self._columns[column + 1][part]
-        return bool(
-            (np.rint(prices / self._tick) != ticks).any()
-            or (np.rint(quantities / self._lot) != lots).any()
+        other = np.flatnonzero(
+            (prices != self._last[column]) | (quantities != self._last[column + 1])
+        )
+        # floats may differ where whole ticks and lots do not
+        return any(
+            round(float(prices[row]) / self._tick) != ticks
+            or round(float(quantities[row]) / self._lot) != lots
+            for row in other
         )

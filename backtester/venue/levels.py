@@ -79,11 +79,25 @@ class Levels:
         )
 
 
-def depth_rows(depth: Records, unit: InstrumentUnits, levels: Levels) -> Tape:
+def depth_rows(
+    depth: Records,
+    unit: InstrumentUnits,
+    levels: Levels,
+    *,
+    times: Array | None = None,
+    ends: Array | None = None,
+) -> Tape:
     """Return a window's depth records as rows, and bring the levels to the window's end.
 
     A snapshot becomes the rows that remove what it does not hold, then its own. Rows that say
     nothing new are left out.
+
+    Args:
+        depth: The records.
+        unit: Steps of the instrument.
+        levels: The book before them; changed.
+        times: Instants that the rows carry; by default `event_time`.
+        ends: Filled with the number of rows that each record and those before it became.
 
     Raises:
         ScenarioError: If a price or quantity is not a whole number of ticks or lots.
@@ -92,17 +106,20 @@ def depth_rows(depth: Records, unit: InstrumentUnits, levels: Levels) -> Tape:
     lots = whole_steps(depth, "quantity", float(unit.lot_size))
     most = 2 * len(depth) + int(levels.counts.sum())
     levels.make_room(len(depth))
-    times, rows = np.empty(most, np.int64), np.zeros((most, TAPE_WIDTH), np.int64)
+    instants = depth.event_time if times is None else times
+    counts = np.empty(len(depth), np.int64) if ends is None else ends
+    stamps, rows = np.empty(most, np.int64), np.zeros((most, TAPE_WIDTH), np.int64)
     size = _annotate(
-        depth.event_time,
+        instants,
         depth.columns["side"],
         ticks,
         lots,
         depth.columns["is_snapshot"],
         (levels.counts, levels.keys, levels.lots),
-        (times, rows),
+        (stamps, rows),
+        counts,
     )
-    return Tape(times[:size], rows[:size])
+    return Tape(stamps[:size], rows[:size])
 
 
 @kernel
@@ -114,6 +131,7 @@ def _annotate(
     flags: Array,
     levels: tuple[Array, Array, Array],
     out: tuple[Array, Array],
+    ends: Array,
 ) -> int:
     counts, keys, _ = levels
     _, rows = out
@@ -133,6 +151,7 @@ def _annotate(
                         size = _note(instants[i], size, levels, out)
         rows[size, 1], rows[size, 2], rows[size, 3] = sides[i], ticks[i], lots[i]
         size = _note(instants[i], size, levels, out)
+        ends[i] = size
     return size
 
 
