@@ -19,7 +19,7 @@ import polars as pl
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 
 from backtester.report.style import BLUE, GREY, INK, ORANGE, RED, TEAL, look, titled
 from backtester.result import RunResult
@@ -82,6 +82,19 @@ def rate(axes: Axes, seconds: np.ndarray, color: str, label: str, bottom: Any = 
         edges[:-1], bottom, bottom + counts, step="post", color=color, lw=0, label=label, alpha=0.85
     )
     return bottom + counts
+
+
+def stacked(axes: Axes) -> None:
+    """Leave room for the legend above what is stacked."""
+    axes.set_ylim(0, 175)
+    axes.legend(loc="upper left", ncols=3)
+
+
+def logarithmic(axes: Axes) -> None:
+    axes.set_yscale("log")
+    axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axes.yaxis.set_major_formatter("{x:g}")
+    axes.yaxis.set_minor_formatter(NullFormatter())
 
 
 def over_time(axes: Axes, label: str) -> None:
@@ -155,9 +168,8 @@ def replicas(left: Axes, right: Axes) -> None:
         took = (mine["completed_at"] - mine["started_at"]).dt.total_nanoseconds().to_numpy() / 1e6
         name = f"replica {replica}" + (", speed 0.4" if replica == 2 else "")
         left.scatter(at, took, s=2, color=color, alpha=0.35, linewidths=0, label=name)
-    left.set_yscale("log")
-    left.yaxis.set_major_formatter("{x:g}")
-    titled(left, "Service time of each execution", "replica 1 crashes at 60 s, and comes back cold")
+    logarithmic(left)
+    titled(left, "Service times", "replica 1 crashes at 60 s, and is cold again")
     over_time(left, "ms")
     left.legend(loc="upper left", markerscale=4, ncols=3)
     curves = {
@@ -175,7 +187,7 @@ def router(left: Axes, right: Axes) -> None:
         label: run("router", *([f"router={kind}"] if kind else [])) for label, kind in kinds.items()
     }
     draw_shares(left, {label: latencies(one) for label, one in runs.items()}, colors)
-    titled(left, "Three routers, the same draws", "4 replicas, one request at a time each")
+    titled(left, "Three routers", "the same draws; 4 replicas, one at a time each")
     for (label, one), color in zip(runs.items(), colors, strict=True):
         right.plot(
             *number_in(one, "arrived_at", "started_at", every=1.0), color=color, lw=1.2, label=label
@@ -210,9 +222,7 @@ def draw_executions(axes: Axes, result: RunResult, begin: float, end: float) -> 
 
 def batching(left: Axes, right: Axes) -> None:
     draw_executions(left, run("batching"), 30.0, 30.4)
-    titled(
-        left, "Ray's batches, function: blocking", "0.4 s of the run; a number is a batch's size"
-    )
+    titled(left, "Ray's batches", "blocking; 0.4 s of the run; a number is a batch's size")
     curves = {
         "none": latencies(run("batching", "batching=none")),
         "ray, yielding": latencies(run("batching", "batching.function=yielding")),
@@ -280,7 +290,7 @@ def cache_(left: Axes, right: Axes) -> None:
     misses = frame.filter(pl.col("source") < 0)
     rate(left, since_start(with_cache, misses, "submitted_at"), BLUE, "from the model", top)
     over_time(left, "answers a second")
-    left.legend(loc="lower right")
+    stacked(left)
     share = with_cache.summary["serving"]["main"]["requests"]["hit_rate"]
     titled(left, "Who answered", f"{share:.0%} hits, entries live 500 ms")
     curves = {"with a cache": latencies(with_cache), "without": latencies(without)}
@@ -298,7 +308,7 @@ def shade_open(axes: Axes, result: RunResult) -> None:
 
 def breaker(left: Axes, right: Axes) -> None:
     for axes, result, note in (
-        (left, run("breaker"), "last value while open (shaded)"),
+        (left, run("breaker"), "shaded: open, last value"),
         (right, run("breaker", "circuit_breaker=null"), "no breaker"),
     ):
         frame, top = result.predictions, np.zeros(120)
@@ -311,8 +321,8 @@ def breaker(left: Axes, right: Axes) -> None:
             top = rate(axes, at, color, label, top)
         shade_open(axes, result)
         over_time(axes, "requests a second")
-        axes.legend(loc="lower left", ncols=3)
-        titled(axes, "Nine in ten fail from 30 s to 50 s", note)
+        stacked(axes)
+        titled(axes, "Nine in ten fail for 20 s", note)
 
 
 def variants(left: Axes, right: Axes) -> None:
@@ -322,7 +332,7 @@ def variants(left: Axes, right: Axes) -> None:
         mine = result.predictions.filter(pl.col("variant") == name)
         top = rate(left, since_start(result, mine, "submitted_at"), color, name, top)
     over_time(left, "requests a second")
-    left.legend(loc="lower left", ncols=2)
+    stacked(left)
     titled(left, "Who was asked", "the big one is six times as slow from 40 s to 60 s")
     for label, one, color in (
         ("by budget", result, BLUE),
@@ -331,8 +341,7 @@ def variants(left: Axes, right: Axes) -> None:
         at, ms = p95_by_second(one)
         right.plot(at, np.where(np.isfinite(ms), ms, np.nan), color=color, lw=1.3, label=label)
     right.axhline(40, color=GREY, lw=0.8, ls="--")
-    right.set_yscale("log")
-    right.yaxis.set_major_formatter("{x:g}")
+    logarithmic(right)
     over_time(right, "p95 in each second, ms")
     right.legend(loc="upper right")
     titled(right, "Latency", "budget 40 ms, dashed")
@@ -342,7 +351,7 @@ def split(left: Axes, right: Axes) -> None:
     result = run("split")
     curves = {name: latencies(result, pl.col("variant") == name) for name in ("a", "b")}
     draw_shares(left, curves, (BLUE, ORANGE))
-    titled(left, "Latency of each side", "a: 90 % of the requests, 2 replicas; b: 10 %, 1 replica")
+    titled(left, "Latency of each side", "a: 90 %, 2 replicas; b: 10 %, 1 replica")
     for name, color in (("a", BLUE), ("b", ORANGE)):
         mine = result.predictions.filter(pl.col("variant") == name)
         at = np.sort(since_start(result, mine, "submitted_at"))
@@ -393,8 +402,7 @@ def autoscaler(left: Axes, right: Axes) -> None:
     ):
         xs, ms = p95_by_second(one)
         right.plot(xs, np.where(np.isfinite(ms), ms, np.nan), color=color, lw=1.3, label=label)
-    right.set_yscale("log")
-    right.yaxis.set_major_formatter("{x:g}")
+    logarithmic(right)
     over_time(right, "p95 in each second, ms")
     right.legend(loc="upper right")
     titled(right, "Latency")
@@ -410,8 +418,7 @@ def faults(left: Axes, right: Axes) -> None:
     result = run("faults")
     at, ms = p95_by_second(result)
     left.plot(at, np.where(np.isfinite(ms), ms, np.nan), color=BLUE, lw=1.3)
-    left.set_yscale("log")
-    left.yaxis.set_major_formatter("{x:g}")
+    logarithmic(left)
     over_time(left, "p95 in each second, ms")
     titled(left, "Latency", "a gap: over 5 % had no answer")
     frame = result.attempts
