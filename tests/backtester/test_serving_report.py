@@ -14,15 +14,17 @@ import polars as pl
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import ValidationError
 from rich.console import Console
 
 from backtester.report.chrome_trace import write_chrome_trace
 from backtester.report.explained import request_json, request_table
 from backtester.report.table import summary_table
 from backtester.result import RunResult, load_result
+from backtester.scenario import Scenario
 from backtester.strategies import BuyAndHold
 from inference.serving.explain import LEGS, mean_number, most_at_once
-from tests.backtester.worlds import MIDS, ON_FEATURE, Quote, play
+from tests.backtester.worlds import ALPHA, MIDS, ON_FEATURE, Quote, content, play
 
 GAPS = np.random.default_rng(3).exponential(4.0, 200)
 MARKET = [Quote(round(float(ms), 3)) for ms in np.cumsum(GAPS)]
@@ -160,3 +162,11 @@ def test_mean_numbers_are_what_counting_each_instant_gives(
     ]
     assert mean_number(begins, ends, edges).tolist() == pytest.approx(expected)
     assert most_at_once(begins, ends) == max(present)
+
+
+def test_only_instruments_of_the_run_and_own_requests_have_priorities() -> None:
+    queue = {"discipline": "priority", "priorities": {"own": -1, "SIM.OTHER": 0}}
+    inference = {**ON_FEATURE, "queue": queue}
+    mapping = content("market", [ALPHA], featurizer=MIDS, inference=inference)
+    with pytest.raises(ValidationError, match=r"got SIM\.OTHER\. Known: SIM\.ALPHA, own\."):
+        Scenario.model_validate(mapping)
