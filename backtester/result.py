@@ -258,7 +258,8 @@ def _predictions_frame(run: Run, serving: Sequence[LoopRecords]) -> pl.DataFrame
 
 def _loop_frame(run: Run, loop: InferenceLoop, ended: Outcomes) -> pl.DataFrame:
     model = run.predictors[loop.name]
-    models = list(model.values()) if isinstance(model, Mapping) else [model]
+    count = len(loop.config.deployments)
+    models = list(model.values()) if isinstance(model, Mapping) else [model] * count
     # a request that no model was asked about tells the first one's, as any other of the loop
     versions = np.array([one.version for one in (*models, models[0])])[ended.variant]
     variants = variant_names(loop.config)[ended.variant]

@@ -154,6 +154,8 @@ class Scenario(Strict):
             raise ValueError("`training` needs `featurizer.label_feature`")
         self._check_named()
         _check_grid("report.sampling", self.report.sampling, self.data)
+        for name, loop in self.inference_config.items():
+            _check_priorities(name, loop, self.data.instruments)
         grid = self.featurizer.sampling if self.featurizer is not None else None
         _check_grid("featurizer.sampling", grid, self.data)
         return self
@@ -205,6 +207,17 @@ def load_scenario(path: Path | str, settings: Sequence[str] = ()) -> Scenario:
         return Scenario.model_validate(file.data)
     except ValidationError as error:
         raise ScenarioError(described(file, Scenario, error)) from error
+
+
+def _check_priorities(name: str, loop: InferenceConfig, instruments: Sequence[str]) -> None:
+    known = {*instruments, "own"}
+    for deployment in loop.deployments.values():
+        unknown = sorted(set(deployment.queue.priorities) - known)
+        if unknown:
+            raise ValueError(
+                f"`queue.priorities` of inference '{name}' must rank instruments of the run, or "
+                f"`own`: got {', '.join(unknown)}. Known: {', '.join(sorted(known))}."
+            )
 
 
 MOST_POINTS = 50_000_000

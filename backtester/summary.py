@@ -40,6 +40,7 @@ def summarise(
         "name": run.scenario.name,
         "trace_digest": run.trace.digest(),
         "mode": run.mode,
+        "lockstep_because": run.why_lockstep or None,
         "start": format_instant(run.start),
         "until": format_instant(run.until),
         "events": run.events,

@@ -37,7 +37,9 @@ def summary_table(summary: dict[str, Any]) -> Table:
 
 def _rows(summary: dict[str, Any]) -> Iterator[tuple[str, str, str]]:
     currency = summary["currency"]
-    yield "range", summary["start"], f"until {summary['until']}, {summary['mode']}"
+    why = summary["lockstep_because"]
+    mode = f"{summary['mode']}, for {why}" if why else summary["mode"]
+    yield "range", summary["start"], f"until {summary['until']}, {mode}"
     yield "events", f"{summary['events']:,}", f"{summary['feature_rows']:,} feature rows"
     yield from _prediction_rows(summary)
     yield "orders", f"{summary['orders']:,}", f"{summary['fills']:,} fills"

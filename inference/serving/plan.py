@@ -52,7 +52,7 @@ class Goal:
             raise InputError(
                 f"`--slo` must bound a quantile of the latency: got {text!r}. Write it as p99=20ms."
             )
-        return cls(float(match[1]) / 100, parse_duration(bound))
+        return cls(float(f"{match[1]}e-2"), parse_duration(bound))
 
     def __str__(self) -> str:
         return f"{self.name} <= {format_duration(self.bound_ns)}"

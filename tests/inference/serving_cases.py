@@ -272,6 +272,34 @@ def blocks(draw: st.DrawFn, *, nan: bool = False) -> Block:
     return block
 
 
+HARD_TIMES: dict[str, Block] = {
+    "crash": {
+        "faults": [{"kind": "crash", "at": ["6ms", "15ms", "30ms"], "restart": "4ms"}],
+        "service_time": {"kind": "uniform", "low": "8ms", "high": "20ms"},
+    },
+    "lost": {"faults": [{"kind": "lost_reply", "at": 0, "for": "60ms", "probability": 0.5}]},
+    "budget": {"expected_latency": "6ms"},
+}
+
+
+@st.composite
+def pressed(draw: st.DrawFn) -> Block:
+    """Draw a block in which what is rare elsewhere happens often."""
+    block, what = draw(blocks()), draw(st.sampled_from(sorted(HARD_TIMES)))
+    for deployment in block.get("variants", {"": block}).values():
+        if what != "budget" or "variants" in block:
+            deployment.update(HARD_TIMES[what])
+    if what == "lost":
+        block["timeout"] = {"after": "45ms", "cancel": draw(st.booleans())}
+    elif what == "budget" and "variants" in block:
+        block["routing"] = {"kind": "latency_budget", "budget": "7ms", "otherwise": "reject"}
+    try:
+        as_config(block)
+    except ValidationError:
+        reject()
+    return block
+
+
 def as_config(block: Mapping[str, Any]) -> InferenceConfig:
     """Return the configuration that a block describes."""
     return InferenceConfig.model_validate({"model_uri": "m", "features": READ, **block})

@@ -14,7 +14,16 @@ from hypothesis import strategies as st
 from inference.rows import Rows, no_rows
 from inference.schedule import LoopOutput, Reason
 from tests.inference.cases import same
-from tests.inference.serving_cases import COLUMNS, END, MS, Block, as_config, blocks, row_streams
+from tests.inference.serving_cases import (
+    COLUMNS,
+    END,
+    MS,
+    Block,
+    as_config,
+    blocks,
+    pressed,
+    row_streams,
+)
 from tests.inference.serving_oracle import Naive, assert_equal_runs, models_of, stack_of
 from tests.laws.examples import law
 
@@ -68,7 +77,7 @@ def test_every_stamp_of_requests_and_attempts_is_that_of_the_reference() -> None
     total: Counter[str] = Counter()
 
     @law(250)
-    @given(blocks(), row_streams())
+    @given(blocks() | pressed(), row_streams())
     def check(block: Block, rows: Rows) -> None:
         total.update(acted(assert_stack_equals_reference(block, rows)))
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import struct
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -195,10 +195,11 @@ def play(
     strategy.decide = lambda event, now, fields: (  # type: ignore[assignment]
         [] if fields.get("name") == "look" else decide(event, now, fields)
     )
-    predictors: Mapping[str, Any] = {
-        name: Formula(config.features or (), model or case.model)
-        for name, config in scenario.inference_config.items()
-    }
+    predictors: dict[str, Any] = {}
+    for name, config in scenario.inference_config.items():
+        formula = Formula(config.features or (), model or case.model)
+        of_each = dict.fromkeys(config.variants, formula)
+        predictors[name] = of_each or formula
     run = Run(scenario, strategy, catalog, predictors, mode=mode, keep_trace=True)
     result = run.execute(window_rows)
     return Played(case, run, result, strategy.calls)

@@ -7,12 +7,14 @@ of 0.5 and quantities whole lots of 0.5: sums of them are exact in floating poin
 
 from __future__ import annotations
 
+import ast
 from collections.abc import Sequence
 from typing import Any
 
 from hypothesis import strategies as st
 
 from clock.units import parse_instant
+from tests.inference.serving_cases import blocks
 from tests.reference.case import Case, Model, Records, Terms
 from tests.reference.scenario import Row
 from tests.reference.strategies import Plan
@@ -164,6 +166,17 @@ def inference_configs(
 
 
 @st.composite
+def serving(draw: st.DrawFn) -> dict[str, Any]:
+    """Draw a loop and deployments with any policies, as the tests of the stack do."""
+    block = draw(blocks())
+    named = str(block).replace("'TOKEN'", "'SIM.BETA'").replace("'COIN'", "'SIM.ALPHA'")
+    block = ast.literal_eval(named)
+    if isinstance(block.get("cache", {}).get("step"), dict):
+        block["cache"]["step"] = 1.0  # of whatever the model reads
+    return {"model_uri": "models:/law/1", **block}
+
+
+@st.composite
 def models(draw: st.DrawFn, names: Sequence[str]) -> tuple[list[str], Model]:
     """Draw the columns that a model reads, the imbalance always, and its weights."""
     others = [name for name in names if name != "imbalance"]
@@ -203,6 +216,7 @@ def cases(
     draw: st.DrawFn,
     *,
     latencies: st.SearchStrategy[Any] = LATENCIES,
+    loops: st.SearchStrategy[dict[str, Any]] | None = None,
     most_instruments: int = 2,
     quotes: int = 30,
     trades: int = 15,
@@ -213,6 +227,7 @@ def cases(
     Args:
         draw: Hypothesis.
         latencies: Of the loop, of the way to the deployment and back, of orders and reports.
+        loops: The loop and its deployment; by default plain ones.
         most_instruments: One or two.
         quotes: Most quotes an instrument.
         trades: Most trades an instrument.
@@ -224,7 +239,7 @@ def cases(
     ids = [term.id for term in terms]
     records = draw(records_of(ids, quotes=quotes, trades=trades))
     featurizer = draw(featurizers(ids))
-    inference = draw(inference_configs(latencies))
+    inference = draw(inference_configs(latencies) if loops is None else loops)
     inference["features"], model = draw(
         models([config["name"] for config in featurizer["feature_configs"]])
     )

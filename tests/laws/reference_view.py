@@ -5,9 +5,10 @@ from __future__ import annotations
 from backtester.orders import OrderType, Reason, ReportKind, TimeInForce
 from backtester.trace import EntryKind
 from inference.schedule import Outcome
+from inference.schedule import Reason as Because
 from tests.laws.harness import LOOP_SHIFT, Played
 from tests.reference.account import Account
-from tests.reference.loop import Request
+from tests.reference.loop import Attempt, Request
 from tests.reference.simulator import ReferenceTrace, simulate
 from tests.reference.strategies import Script
 from tests.reference.venue import Report
@@ -36,6 +37,12 @@ def reference_entries(played: Played, trace: ReferenceTrace) -> dict[EntryKind, 
             for r in trace.requests
         ],
         EntryKind.OUTCOME: [_outcome(request, until) for request in trace.requests],
+        EntryKind.ATTEMPT: [
+            _attempt(attempt, until)
+            for request in trace.requests
+            for attempt in request.tries
+            if not played.run.planes.loops[request.loop].is_plain
+        ],
         EntryKind.ORDER: [
             (
                 order.sent_at,
@@ -87,14 +94,43 @@ def _outcome(r: Request, until: int) -> Row:
         0 if in_flight else r.rank,
         _number(r),
         Outcome[r.outcome.upper()],
-        int(r.sent_at >= 0),
+        r.attempts,
         r.replica,
         r.sent_at,
         r.arrived_at,
         r.started_at,
         r.completed_at,
         int(r.superseded),
+        r.first_sent_at,
+        r.routed_at,
+        r.batched_at,
+        r.variant,
+        r.source,
+        int(r.fallback),
+        Because[r.reason.upper()],
         _text(r.value),
+    )
+
+
+def _attempt(a: Attempt, until: int) -> Row:
+    number = (a.request.loop << LOOP_SHIFT + 16) + (a.request.number << 16) + a.index
+    return (
+        until if a.ended_at < 0 else a.ended_at,
+        number,
+        Outcome[a.outcome.upper()],
+        Because[a.reason.upper()],
+        a.variant,
+        a.replica,
+        a.sent_at,
+        a.arrived_at,
+        a.routed_at,
+        a.batched_at,
+        a.started_at,
+        a.completed_at,
+        a.visible_at,
+        a.execution,
+        a.batch_size,
+        int(a.fallback),
     )
 
 

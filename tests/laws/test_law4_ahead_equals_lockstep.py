@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from featurizer.catalog import Catalog
 from tests.laws.examples import Tally, law
 from tests.laws.harness import Played, catalog_of, play, same_number
-from tests.laws.markets import START, STEP, ZERO, cases
+from tests.laws.markets import START, STEP, ZERO, cases, serving
 from tests.laws.player import Call
 from tests.laws.reference_view import engine_entries, reference_entries, reference_of
 from tests.reference.case import Case, Model, Terms
@@ -85,6 +85,21 @@ def test_both_modes_and_the_reference_agree() -> None:
         with catalog_of(case) as catalog:
             played = assert_ahead_equals_lockstep(case, catalog, window_rows)
             assert_ahead_equals_lockstep(case, catalog, window_rows, eager=False)
+        assert_equals_the_reference(played)
+        tally.note(filled=bool(played.fills))
+
+    check()
+    tally.assert_half_are_telling()
+
+
+def test_they_agree_whatever_the_deployments_do() -> None:
+    tally = Tally()
+
+    @law(60)
+    @given(cases(loops=serving()), WINDOWS)
+    def check(case: Case, window_rows: int) -> None:
+        with catalog_of(case) as catalog:
+            played = assert_ahead_equals_lockstep(case, catalog, window_rows)
         assert_equals_the_reference(played)
         tally.note(filled=bool(played.fills))
 

@@ -12,7 +12,7 @@ from backtester.trace import EntryKind
 from featurizer.catalog import Catalog
 from tests.laws.examples import Tally, law
 from tests.laws.harness import Played, catalog_of, play
-from tests.laws.markets import cases
+from tests.laws.markets import cases, serving
 from tests.reference.case import Case
 
 pytestmark = pytest.mark.slow
@@ -56,6 +56,19 @@ def test_the_trace_depends_on_nothing_but_the_scenario() -> None:
 
     @law(40)
     @given(cases(), st.sampled_from(WINDOWS))
+    def check(case: Case, rows: int) -> None:
+        with catalog_of(case) as catalog:
+            tally.note(filled=bool(assert_same_trace_however_it_is_run(case, catalog, rows).fills))
+
+    check()
+    tally.assert_half_are_telling()
+
+
+def test_deployments_of_any_kind_depend_on_nothing_else_either() -> None:
+    tally = Tally()
+
+    @law(30)
+    @given(cases(loops=serving()), st.sampled_from(WINDOWS))
     def check(case: Case, rows: int) -> None:
         with catalog_of(case) as catalog:
             tally.note(filled=bool(assert_same_trace_however_it_is_run(case, catalog, rows).fills))

@@ -14,7 +14,7 @@ from featurizer.catalog import Catalog
 from inference.schedule import Outcome
 from tests.laws.examples import Tally, law
 from tests.laws.harness import Entry, Played, catalog_of, play
-from tests.laws.markets import cases
+from tests.laws.markets import cases, serving
 from tests.reference.case import Case
 
 pytestmark = pytest.mark.slow
@@ -45,9 +45,25 @@ def assert_every_request_ends_once(played: Played) -> None:
     assert {name: number for name, number in summary.items() if number} == counts
     frame = played.result.predictions
     assert sorted(frame["number"].to_list()) == [number for _, number in sorted(asked)]
+    assert_attempts_are_counted_apart(played)
     for entry in ended:
-        assert entry.attempts == (entry.sent_at != MISSING)
+        assert (entry.attempts > 0) == (entry.sent_at != MISSING)
         assert (entry.value == entry.value) == (entry.outcome == Outcome.COMPLETED)
+
+
+def assert_attempts_are_counted_apart(played: Played) -> None:
+    """Each attempt is told once, under the number of its request and its own."""
+    if played.run.planes.loops[0].is_plain:
+        assert not played.entries[EntryKind.ATTEMPT]
+        return
+    told = [
+        (entry.number >> 16, entry.number & 0xFFFF) for entry in played.entries[EntryKind.ATTEMPT]
+    ]
+    assert sorted(told) == [
+        (entry.number, attempt)
+        for entry in sorted(played.entries[EntryKind.OUTCOME], key=lambda entry: entry.number)
+        for attempt in range(entry.attempts)
+    ]
 
 
 def assert_every_lot_of_every_order_is_accounted_for(played: Played) -> None:
@@ -117,6 +133,19 @@ def assert_books_agree_once_reports_are_in(played: Played) -> None:
         assert (one.cash, one.fees, one.realised) == (two.cash, two.fees, two.realised)
         assert one.positions == two.positions
         assert one.bases == two.bases
+
+
+def test_nothing_is_lost_whatever_the_deployments_do() -> None:
+    tally = Tally()
+
+    @law(40)
+    @given(cases(loops=serving()))
+    def check(case: Case) -> None:
+        with catalog_of(case) as catalog:
+            tally.note(filled=bool(assert_conserved(case, catalog).fills))
+
+    check()
+    tally.assert_half_are_telling()
 
 
 def test_nothing_is_lost_and_nothing_is_counted_twice() -> None:

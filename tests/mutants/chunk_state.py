@@ -55,12 +55,14 @@ def rows_held_back(patch: Patch) -> None:
 
 def answers_overtake_between_pushes(patch: Patch) -> None:
     """The way back forgets its last message with each push, so that a later answer overtakes."""
-    after_push(patch, lambda loop: loop._state.scalars.__setitem__(f.LAST_VISIBLE, f.MISSING))
+    after_push(
+        patch, lambda loop: loop._stack._state.scalars.__setitem__(f.LAST_VISIBLE, f.MISSING)
+    )
 
 
 def round_robin_restarts(patch: Patch) -> None:
     """The router starts at the first replica with each push."""
-    after_push(patch, lambda loop: loop._state.scalars.__setitem__(f.ROUND_ROBIN, 0))
+    after_push(patch, lambda loop: loop._stack._state.scalars.__setitem__(f.ROUND_ROBIN, 0))
 
 
 def latency_depends_on_the_window(patch: Patch) -> None:

@@ -76,7 +76,7 @@ def answers_one_leg_early(patch: Patch) -> None:
         def init(self: InferenceLoop, *args: Any, **options: Any) -> None:
             real(self, *args, **options)
             nothing = Sampler(ZERO_LATENCY, 0, "none").spec
-            self._specs = (*self._specs[:3], nothing)
+            self._stack._specs = (*self._stack._specs[:3], nothing)
 
         return init
 

@@ -90,6 +90,8 @@ def _check_fallback(config: InferenceConfig, name: str, deployment: Deployment) 
 
 
 def _check_fault_replicas(name: str, deployment: Deployment) -> None:
+    if deployment.autoscaling_config is not None:
+        return  # an index is never used again, so that there may be any
     for place, fault in enumerate(deployment.faults):
         replica = getattr(fault, "replica", "any")
         if isinstance(replica, int) and replica >= deployment.most_replicas:

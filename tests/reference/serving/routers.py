@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 class Discipline:
-    """Which of those waiting is served next; the smallest key, ties by arrival."""
+    """Which of those waiting, in the order in which they came, is served next."""
 
     def __init__(self, deployment: Deployment) -> None:
         self.settings: Variant = deployment.settings
@@ -21,12 +21,11 @@ class Discipline:
 
     def take(self, waiting: list[Attempt]) -> Attempt:
         """Take the next one out of those waiting."""
+        chosen = waiting[0]
         if self.settings.discipline == "newest_first":
-            chosen = max(waiting, key=lambda attempt: attempt.order)
+            chosen = waiting[-1]
         elif self.settings.discipline == "priority":
-            chosen = min(waiting, key=lambda attempt: (self._rank(attempt), attempt.order))
-        else:
-            chosen = min(waiting, key=lambda attempt: attempt.order)
+            chosen = min(waiting, key=self._rank)  # the first of the smallest
         waiting.remove(chosen)
         return chosen
 
@@ -56,8 +55,7 @@ class RoundRobin:
     def dispatch(self) -> None:
         """Give everything to a replica; each accepts what it has room for."""
         while self.common and self.deployment.ready:
-            attempt = min(self.common, key=lambda attempt: attempt.order)
-            self.common.remove(attempt)
+            attempt = self.common.pop(0)
             replica = self._next()
             replica.is_given(attempt)
             replica.queue.append(attempt)
