@@ -30,6 +30,8 @@ FRAMES = (
     "reports",
     "equity",
     "predictions",
+    "attempts",
+    "deployment_changes",
     "records",
 )
 
