@@ -16,20 +16,22 @@ import pytest
 
 from featurizer.catalog import Catalog
 from featurizer.ingest.binance import ingest_binance_capture
+from tests.peers.ours import columns_of, play, together
+from tests.peers.scripts import SECOND, joined_in_front, limit_orders, market_orders
+from tests.peers.wishes import Terms
 from tests.real_data import capture_path
 
-hft = pytest.importorskip(
-    "tests.peers.hft", reason="hftbacktest is not installed: pip install hftbacktest==2.4.4"
+pytest.importorskip(
+    "hftbacktest", reason="hftbacktest is not installed: pip install hftbacktest==2.4.4"
 )
 
-from tests.peers.ours import columns_of, play, together  # noqa: E402 - after the skip
-from tests.peers.scripts import SECOND, joined_in_front, limit_orders, market_orders  # noqa: E402
+from tests.peers import hft
 
 pytestmark = [pytest.mark.slow, pytest.mark.real_data]
 
 INSTRUMENT = "BINANCE.BTCUSDT-PERP"
-REAL = hft.Terms(0.1, 0.001)
-WHOLE = hft.Terms(1.0, 1.0)
+REAL = Terms(0.1, 0.001)
+WHOLE = Terms(1.0, 1.0)
 """The peer counts in ticks and lots: where a logarithm of a quantity is taken, units matter."""
 MS = 1_000_000
 
