@@ -18,7 +18,7 @@ import statistics
 import sys
 import tempfile
 from pathlib import Path
-from time import perf_counter
+from time import perf_counter, process_time
 from typing import Any
 
 import numpy as np
@@ -88,11 +88,12 @@ def measure(catalog: Catalog) -> dict[str, Any]:
     """Run ours once from the opened catalog to the result."""
     start = perf_counter()
     run = Run(scenario_of(catalog), BothSides(), catalog, {})
-    made = perf_counter()
+    made, began = perf_counter(), process_time()
     result = run.execute()
-    done = perf_counter()
+    done, ended = perf_counter(), process_time()
     return {
         "engine_s": done - made,
+        "engine_cpu_s": ended - began,
         "whole_s": done - start,
         "orders": result.summary["orders"],
         "messages": result.summary["orders"] + result.order_changes.height,
@@ -216,20 +217,22 @@ def measure_peer(events: Any) -> dict[str, Any]:
         .linear_asset(1.0)
         .constant_order_latency(LATENCY, LATENCY)
         .risk_adverse_queue_model()
-        .partial_fill_exchange()
+        .no_partial_fill_exchange()
         .trading_value_fee_model(0.0, 0.00005)
         .tick_size(TICK)
         .lot_size(LOT)
         .last_trades_capacity(0)
     )
     backtest = peer.HashMapMarketDepthBacktest([asset])
-    start = perf_counter()
-    orders, changes = peer_strategy(backtest)
-    spent = perf_counter() - start
+    start, began = perf_counter(), process_time()
+    orders, changes, said = peer_strategy(backtest)
+    assert said == 1, f"hftbacktest stopped with its error {said}"
+    spent, worked = perf_counter() - start, process_time() - began
     fills = int(backtest.state_values(0).num_trades)
     backtest.close()
     return {
         "peer_s": spent,
+        "peer_cpu_s": worked,
         "peer_orders": int(orders),
         "peer_messages": int(orders + changes),
         "peer_fills": fills,
@@ -238,35 +241,33 @@ def measure_peer(events: Any) -> dict[str, Any]:
 
 @njit
 def peer_strategy(backtest: Any) -> Any:
-    """Do what `BothSides` does."""
+    """Do what `BothSides` does; an order that is still on its way can only be canceled later."""
     bid = ask = 0
     buy = sell = 0
     count = changes = 0
     while True:
-        said = backtest.wait_next_feed(False, 10_000_000_000)
-        if said == 1:
+        said = backtest.wait_next_feed(True, 10_000_000_000)
+        if said not in (0, 2, 3):
             break
         depth = backtest.depth(0)
         if depth.best_bid_tick != bid and depth.best_bid_tick > 0:
             bid = depth.best_bid_tick
-            orders = backtest.orders(0)
-            if buy in orders and orders.get(buy).cancellable:
-                backtest.cancel(0, buy, False)
-                changes += 1
             count += 1
             buy = count
             backtest.submit_buy_order(0, buy, bid * TICK, QUANTITY, 1, 0, False)
         if depth.best_ask_tick != ask and depth.best_ask_tick < 2147483647:
             ask = depth.best_ask_tick
-            orders = backtest.orders(0)
-            if sell in orders and orders.get(sell).cancellable:
-                backtest.cancel(0, sell, False)
-                changes += 1
             count += 1
             sell = count
             backtest.submit_sell_order(0, sell, ask * TICK, QUANTITY, 1, 0, False)
+        orders = backtest.orders(0).values()
+        while orders.has_next():
+            order = orders.get()
+            if order.order_id != buy and order.order_id != sell and order.cancellable:
+                backtest.cancel(0, order.order_id, False)
+                changes += 1
         backtest.clear_inactive_orders(0)
-    return count, changes
+    return count, changes, said
 
 
 # --- the answer ----------------------------------------------------------------------------------
@@ -280,11 +281,15 @@ def show(runs: list[dict[str, Any]], arguments: argparse.Namespace) -> None:
         "quotes_per_s": round(arguments.quotes / median["engine_s"]),
         "orders_per_s": round(median["orders"] / median["engine_s"]),
         "us_per_order": round(median["engine_s"] / median["orders"] * 1e6, 2),
+        "cpu_us_per_order": round(median["engine_cpu_s"] / median["orders"] * 1e6, 2),
         "us_per_message": round(median["engine_s"] / median["messages"] * 1e6, 2),
     }
     if "peer_s" in median:
         ratios = sorted(run["engine_s"] / run["peer_s"] for run in runs)
         report["peer_quotes_per_s"] = round(arguments.quotes / median["peer_s"])
+        report["peer_cpu_us_per_order"] = round(
+            median["peer_cpu_s"] / median["peer_orders"] * 1e6, 2
+        )
         report["peer_us_per_order"] = round(median["peer_s"] / median["peer_orders"] * 1e6, 2)
         points = (ratios[0], statistics.median(ratios), ratios[-1])
         report["engine_to_peer"] = {

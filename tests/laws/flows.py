@@ -13,7 +13,7 @@ from typing import Any
 from hypothesis import strategies as st
 
 from tests.laws.markets import START, STEP
-from tests.reference.exchange_orders import NEVER, Ask, Bracket, Cancel, Message, Modify, Pair
+from tests.reference.exchange_orders import Ask, Bracket, Cancel, Message, Modify, Pair
 from tests.reference.exchange_run import Depth, Latencies, Quote, Row, Sent, Trade, asks_of
 
 NAMES = ("SIM.ALPHA", "SIM.BETA")
@@ -69,7 +69,7 @@ def quotes(draw: st.DrawFn) -> list[Row]:
     rows: list[Row] = []
     step, bid = 0, CENTRE
     drawn = draw(
-        st.lists(st.tuples(gaps, moves, st.integers(1, 3), sizes, sizes), min_size=2, max_size=30)
+        st.lists(st.tuples(gaps, moves, st.integers(1, 3), sizes, sizes), min_size=8, max_size=30)
     )
     for number, (gap, move, spread, bid_lots, ask_lots) in enumerate(drawn):
         step, bid = step + gap, _near(bid + move)
@@ -96,8 +96,10 @@ def depth(draw: st.DrawFn) -> list[Row]:
     change = st.tuples(st.sampled_from((1, -1)), st.integers(-REACH, REACH), st.integers(0, 8))
     for side, ticks in ((1, 99), (1, 98), (-1, 101), (-1, 102)):
         put(side, ticks, draw(sizes), snapshot=True)
-    drawn = st.lists(st.tuples(gaps, st.integers(0, 9), change, snapshots), min_size=2, max_size=40)
-    for gap, kind, (side, offset, lots), (shift, *total) in draw(drawn):
+    one = st.tuples(gaps, st.integers(0, 9), change, snapshots)
+    for gap, kind, (side, offset, lots), (shift, *total) in draw(
+        st.lists(one, min_size=10, max_size=40)
+    ):
         step += gap
         if kind == 0:
             levels[1].clear()
@@ -117,7 +119,7 @@ def trades(draw: st.DrawFn) -> list[Row]:
     step = 0
     one = st.tuples(gaps, st.integers(-REACH, REACH), st.integers(1, 12), st.sampled_from((1, -1)))
     for number, (gap, offset, lots, aggressor) in enumerate(
-        draw(st.lists(one, min_size=2, max_size=30))
+        draw(st.lists(one, min_size=10, max_size=30))
     ):
         step += gap
         rows.append(Trade(at(step), number, CENTRE + offset, lots, aggressor))
@@ -187,7 +189,7 @@ def scripts(draw: st.DrawFn, names: Sequence[str], *, groups: bool) -> list[Sent
     script: list[Sent] = []
     sent: list[Ask] = []
     step = draw(st.integers(0, 3))
-    for _ in range(draw(st.integers(2, 16))):
+    for _ in range(draw(st.integers(6, 16))):
         step += draw(gaps)
         kind = draw(st.sampled_from(MESSAGES if groups else MESSAGES[:-3]))
         name, number = draw(st.sampled_from(names)), len(sent) + 1
@@ -250,4 +252,97 @@ def flows(
     )
 
 
-__all__ = ["NEVER", "Flow", "flows"]
+# -- waiting in a queue ----------------------------------------------------------------------------
+
+BIDS_AT, ASKS_AT = (99, 98), (101, 102)
+queues = st.integers(1, 14)
+
+
+@st.composite
+def still_quotes(draw: st.DrawFn) -> list[Row]:
+    """Draw quotes whose prices hardly move: queues grow and shrink."""
+    rows: list[Row] = []
+    step = 0
+    one = st.tuples(gaps, st.integers(0, 11), queues, queues)
+    for number, (gap, behind, bid_lots, ask_lots) in enumerate(
+        draw(st.lists(one, min_size=12, max_size=30))
+    ):
+        step += gap
+        bid, ask = BIDS_AT[behind == 0], ASKS_AT[behind == 1]
+        rows.append(Quote(at(step), number, bid, bid_lots, ask, ask_lots))
+    return rows
+
+
+@st.composite
+def still_depth(draw: st.DrawFn) -> list[Row]:
+    """Draw changes of two levels a side, of which the first is never empty."""
+    rows: list[Row] = []
+    step = 0
+    for side, ticks in ((1, 99), (1, 98), (-1, 101), (-1, 102)):
+        rows.append(Depth(at(0), len(rows), side, ticks, draw(queues)))
+    one = st.tuples(gaps, st.sampled_from((1, -1)), st.sampled_from((0, 0, 0, 1)), queues)
+    for gap, side, level, lots in draw(st.lists(one, min_size=16, max_size=40)):
+        step += gap
+        ticks = (BIDS_AT if side > 0 else ASKS_AT)[level]
+        rows.append(Depth(at(step), len(rows), side, ticks, lots))
+    return rows
+
+
+@st.composite
+def small_trades(draw: st.DrawFn) -> list[Row]:
+    """Draw small trades at the best price, rarely at the next."""
+    rows: list[Row] = []
+    step = 0
+    one = st.tuples(gaps, st.sampled_from((1, -1)), st.integers(0, 9), st.integers(1, 5))
+    for number, (gap, aggressor, beyond, lots) in enumerate(
+        draw(st.lists(one, min_size=12, max_size=30))
+    ):
+        step += gap
+        ticks = (ASKS_AT if aggressor > 0 else BIDS_AT)[beyond == 0]
+        rows.append(Trade(at(step), number, ticks, lots, aggressor))
+    return rows
+
+
+@st.composite
+def waiting(draw: st.DrawFn, name: str) -> list[Sent]:
+    """Draw limit orders that wait, and changes of them, most of them to less."""
+    script: list[Sent] = []
+    sent: list[Ask] = []
+    step = 0
+    kinds = ("new",) * 4 + ("less", "less", "other", "cancel")
+    for _ in range(draw(st.integers(3, 9))):
+        step += draw(gaps)
+        kind = draw(st.sampled_from(kinds))
+        message: Message
+        if kind == "new" or not sent:
+            side, level = draw(st.sampled_from((1, -1))), draw(st.sampled_from((0, 0, 0, 1)))
+            limit = (BIDS_AT if side > 0 else ASKS_AT)[level]
+            message = Ask(len(sent) + 1, name, side, draw(st.integers(2, 8)), limit)
+            sent.append(message)
+        else:
+            ask = draw(st.sampled_from(sent[-3:]))
+            if kind == "cancel":
+                message = Cancel(ask.number)
+            else:
+                most = max(ask.lots - 1, 1) if kind == "less" else 9
+                message = Modify(ask.number, draw(st.integers(1, most)))
+        script.append(Sent(at(step), message))
+    return script
+
+
+@st.composite
+def queue_flows(draw: st.DrawFn, *, book: str | None = None) -> Flow:
+    """Draw an example in which the place in the queue decides."""
+    book = book or draw(st.sampled_from(("quotes", "depth")))
+    market = still_quotes() if book == "quotes" else still_depth()
+    return Flow(
+        book=book,
+        records={NAMES[0]: [*draw(market), *draw(small_trades())]},
+        script=draw(waiting(NAMES[0])),
+        queue=draw(st.sampled_from(MODELS)),
+        self_trade="cancel_resting",
+        latencies=draw(latencies),
+    )
+
+
+__all__ = ["Flow", "flows", "queue_flows"]

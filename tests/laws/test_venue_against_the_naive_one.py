@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from tests.laws.examples import Tally, law
 from tests.laws.flow_play import END, catalog_of, play
-from tests.laws.flows import Flow, flows
+from tests.laws.flows import Flow, flows, queue_flows
 from tests.reference.exchange import Exchange
 from tests.reference.exchange_orders import Event
 from tests.reference.exchange_run import run
@@ -56,11 +56,12 @@ windows = st.lists(st.sampled_from(WINDOWS), min_size=2, max_size=2, unique=True
 
 
 @pytest.mark.parametrize("book", ["quotes", "depth"])
-def test_the_venue_reports_what_the_naive_venue_reports(book: str) -> None:
+@pytest.mark.parametrize("drawn", [flows, queue_flows], ids=["any", "queues"])
+def test_the_venue_reports_what_the_naive_venue_reports(drawn: Any, book: str) -> None:
     tally = Tally()
 
-    @law(200)
-    @given(flow=flows(book=book), rows=windows)
+    @law(150)
+    @given(flow=drawn(book=book), rows=windows)
     def compare(flow: Flow, rows: list[int]) -> None:
         tally.note(filled=assert_venue_is_the_naive_one(flow, *rows))
 
@@ -70,4 +71,5 @@ def test_the_venue_reports_what_the_naive_venue_reports(book: str) -> None:
 
 def check(data: Any) -> None:
     """One example, for the mutants."""
-    assert_venue_is_the_naive_one(data.draw(flows()), *data.draw(windows))
+    flow = data.draw(flows() | queue_flows())
+    assert_venue_is_the_naive_one(flow, *data.draw(windows))

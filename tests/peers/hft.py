@@ -20,6 +20,8 @@ hft = pytest.importorskip(
 from hftbacktest.binding import event_dtype  # noqa: E402 - only where it is installed
 from hftbacktest.order import CANCELED, EXPIRED, FILLED, PARTIALLY_FILLED, REJECTED  # noqa: E402
 
+from tests.peers.wishes import PeerFill, Terms, Wish  # noqa: E402
+
 Columns = Mapping[str, np.ndarray]
 
 TIMEOUT, END, FEED, ANSWER = SAID = (0, 1, 2, 3)  # what `wait_next_feed` returns; else an error
@@ -27,44 +29,8 @@ TIMEOUT, END, FEED, ANSWER = SAID = (0, 1, 2, 3)  # what `wait_next_feed` return
 latency_dtype = np.dtype([("req", "i8"), ("exch", "i8"), ("resp", "i8"), ("_padding", "i8")])
 
 
-@dataclass(frozen=True)
-class Wish:
-    """One order of a script.
-
-    Attributes:
-        at: Instant at which it leaves us, ns.
-        side: +1 buys, -1 sells.
-        lots: Its quantity.
-        ticks: Its limit, None for a market order.
-        cancel_at: Instant at which a cancel leaves us, None to leave it there.
-    """
-
-    at: int
-    side: int
-    lots: int
-    ticks: int | None = None
-    cancel_at: int | None = None
-
-
 class PeerError(Exception):
     """The peer returned an error: its documentation does not say which."""
-
-
-class PeerFill(NamedTuple):
-    """One execution: the number of the order (from 1), and what the venue did."""
-
-    order: int
-    instant: int
-    ticks: int
-    lots: int
-
-
-@dataclass(frozen=True)
-class Terms:
-    """Tick and lot, as the peer wants them."""
-
-    tick: float
-    lot: float
 
 
 # -- the market ------------------------------------------------------------------------------------

@@ -14,7 +14,7 @@ from backtester.scenario import Scenario
 from backtester.strategy import Strategy
 from clock.units import format_instant
 from featurizer.catalog import Catalog
-from tests.peers.hft import PeerFill, Terms, Wish
+from tests.peers.wishes import PeerFill, Terms, Wish
 
 
 class Script(Strategy):

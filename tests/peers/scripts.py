@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from tests.peers.hft import Wish
+from tests.peers.wishes import Wish
 
 Columns = Mapping[str, np.ndarray]
 SECOND = 1_000_000_000

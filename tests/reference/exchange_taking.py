@@ -186,6 +186,7 @@ class Taker:
 
     def _take_off(self, own: Own, lots: int) -> None:
         if own.left <= lots:
+            own.partner = None  # what is left of the other one stays
             self._end(own, "canceled", "partner")
             return
         own.total -= lots
