@@ -44,7 +44,8 @@ def hop(
     """
     v = m[r + f.R_VARIANT]
     place = send(m, w, order, attempt, f.DRAWN, m[v + f.HOP_MODEL], now)
-    w[place, f.KEY_2] += m[r + f.INDEX]
+    # the iteration too: two messages must never be equal, the heap would not keep their order
+    w[place, f.KEY_2] += (m[r + f.INDEX] << 8) + (which[0] & 255)
     w[place, f.X] = r
     w[place, f.ID_D] += (8 * which[0] + which[1] + 1) << 40
     return place

@@ -274,7 +274,10 @@ def blocks(draw: st.DrawFn, *, nan: bool = False) -> Block:
 
 HARD_TIMES: dict[str, Block] = {
     "crash": {
-        "faults": [{"kind": "crash", "at": ["6ms", "15ms", "30ms"], "restart": "4ms"}],
+        "faults": [
+            {"kind": "crash", "at": ["6ms", "15ms", "30ms"], "restart": "4ms"},
+            {"kind": "error_rate", "at": 0, "for": "90ms", "probability": 0.5},
+        ],
         "service_time": {"kind": "uniform", "low": "8ms", "high": "20ms"},
     },
     "lost": {"faults": [{"kind": "lost_reply", "at": 0, "for": "60ms", "probability": 0.5}]},
@@ -286,13 +289,15 @@ HARD_TIMES: dict[str, Block] = {
 def pressed(draw: st.DrawFn) -> Block:
     """Draw a block in which what is rare elsewhere happens often."""
     block, what = draw(blocks()), draw(st.sampled_from(sorted(HARD_TIMES)))
+    if what == "budget":
+        block = {**draw(several(nan=False)), "polling": "on_feature", "max_in_flight": 12}
     for deployment in block.get("variants", {"": block}).values():
-        if what != "budget" or "variants" in block:
-            deployment.update(HARD_TIMES[what])
+        deployment.update(HARD_TIMES[what])
     if what == "lost":
         block["timeout"] = {"after": "45ms", "cancel": draw(st.booleans())}
-    elif what == "budget" and "variants" in block:
-        block["routing"] = {"kind": "latency_budget", "budget": "7ms", "otherwise": "reject"}
+    elif what == "budget":
+        routing = {"kind": "latency_budget", "budget": "5ms", "otherwise": "reject"}
+        block["routing"] = {**routing, "explore_every": 3}
     try:
         as_config(block)
     except ValidationError:

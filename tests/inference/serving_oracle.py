@@ -99,18 +99,23 @@ class Naive:
             self.answered.append,
             INSTRUMENTS,
         )
-        self.seen = 0
-        for number in range(len(rows.visible_at)):
+        self.seen = self.added = 0
+        self.add(rows)
+
+    def add(self, rows: Rows) -> None:
+        """Take rows that will become visible."""
+        for place in range(len(rows.visible_at)):
             row = FeatureRow(
-                number,
-                int(rows.emitted_at[number]),
-                int(rows.visible_at[number]),
-                int(rows.event_time[number]),
-                int(rows.tie[number]),
-                int(rows.instrument[number]),
-                tuple(rows.values[number].tolist()),
+                self.added,
+                int(rows.emitted_at[place]),
+                int(rows.visible_at[place]),
+                int(rows.event_time[place]),
+                int(rows.tie[place]),
+                int(rows.instrument[place]),
+                tuple(rows.values[place].tolist()),
             )
-            self.agenda.add(row.visible_at, Rank.FEATURE_ROW, (number,), self._shows(row))
+            self.agenda.add(row.visible_at, Rank.FEATURE_ROW, (self.added,), self._shows(row))
+            self.added += 1
 
     def _shows(self, row: FeatureRow) -> Any:
         def show() -> None:

@@ -107,7 +107,7 @@ def arrivals(draw: st.DrawFn) -> Arrivals:
 
 
 @settings(
-    max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 @given(arrivals())
 @pytest.mark.parametrize("ours", [reference_batches, our_batches])
@@ -170,7 +170,7 @@ def loads(draw: st.DrawFn) -> list[int]:
 
 
 @settings(
-    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 @given(scalings, loads(), st.sampled_from(["0s", "700ms", "3s"]))
 def test_the_same_gauges_give_the_decisions_of_rays_autoscaler(

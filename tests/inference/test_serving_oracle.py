@@ -12,7 +12,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from inference.rows import Rows, no_rows
-from inference.schedule import LoopOutput, Reason
+from inference.schedule import LoopOutput, Outcomes, Reason
+from inference.serving.explain import legs_of
 from tests.inference.cases import same
 from tests.inference.serving_cases import (
     COLUMNS,
@@ -162,6 +163,14 @@ def test_pushes_give_the_bytes_of_one_wherever_rows_and_time_are_cut(
     assert same(loop.finish(END), whole.finish(END))
     assert same(loop.finish_attempts(END), whole.finish_attempts(END))
     assert loop.statistics(END) == whole.statistics(END)
+    assert_legs_add_up(expected.outcomes)
+
+
+def assert_legs_add_up(ended: Outcomes) -> None:
+    """The explanation of every request is its whole latency, and no leg is negative."""
+    legs = np.array(list(legs_of(ended).values()))
+    assert (legs >= 0).all()
+    assert legs.sum(axis=0).tolist() == (ended.visible_at - ended.submitted_at).tolist()
 
 
 @law(60)
