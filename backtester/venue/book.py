@@ -208,14 +208,19 @@ class TopOfBook:
 
     def _is_new(self, column: int, ticks: int, lots: int, index: int) -> bool:
         """Return whether a quote up to *index* has another price or quantity on a side."""
-        part = slice(self._index, index)
-        prices, quantities = self._columns[column][part], self._columns[column + 1][part]
+        first = self._index
+        prices, quantities = self._columns[column], self._columns[column + 1]
+        # most often the very next quote is new: look at a few before looking at all
+        near = min(index, first + 4)
+        for row in range(first, near):
+            if self._says(prices[row], quantities[row]) != (ticks, lots):
+                return True
+        prices, quantities = prices[near:index], quantities[near:index]
         other = np.flatnonzero(
             (prices != self._last[column]) | (quantities != self._last[column + 1])
         )
         # floats may differ where whole ticks and lots do not
-        return any(
-            round(float(prices[row]) / self._tick) != ticks
-            or round(float(quantities[row]) / self._lot) != lots
-            for row in other
-        )
+        return any(self._says(prices[row], quantities[row]) != (ticks, lots) for row in other)
+
+    def _says(self, price: float, quantity: float) -> tuple[int, int]:
+        return round(float(price) / self._tick), round(float(quantity) / self._lot)
