@@ -49,7 +49,7 @@ class TradingLedger:
         )
         self.arrivals = ColumnStore({"order": int, "arrived_at": int})
         self.ends = ColumnStore({"order": int, "status": str, "reason": str})
-        self.changes = ColumnStore(
+        self.order_changes = ColumnStore(
             {
                 "kind": str,
                 "order": int,
@@ -173,7 +173,7 @@ class TradingLedger:
         if isinstance(request, ModifyRequest):
             lots, ticks = request.lots, request.limit_ticks
         name = request.instrument
-        self.changes.rows.append(
+        self.order_changes.rows.append(
             (
                 "cancel" if is_cancel else "modify",
                 request.order,
@@ -295,7 +295,7 @@ class TradingLedger:
         self.venue_entries = []
         for store in (
             self.orders,
-            self.changes,
+            self.order_changes,
             self.arrivals,
             self.ends,
             self.fills,

@@ -57,7 +57,7 @@ class RunResult:
 
     Attributes:
         orders: One row an order: stamps, what was asked, what became of it, our mid then.
-        changes: One row a cancel or another change asked for.
+        order_changes: One row a cancel or another change asked for.
         fills: One row an execution, with fee, realised profit, and slippage in bps against our mid
             when its price was decided on, be it by the order or by a change of it.
         payments: One row a payment of funding or insurance, received is positive.
@@ -75,7 +75,7 @@ class RunResult:
     """
 
     orders: pl.DataFrame
-    changes: pl.DataFrame
+    order_changes: pl.DataFrame
     fills: pl.DataFrame
     payments: pl.DataFrame
     reports: pl.DataFrame
@@ -165,7 +165,7 @@ def build_result(run: Run) -> RunResult:
     serving = [loop_records(run, index) for index in range(len(run.planes.loops))]
     frames = {
         "orders": orders,
-        "changes": changes,
+        "order_changes": changes,
         "fills": fills,
         "payments": _stamped(
             _frame(ledger.payments).join(told, on="report", how="left", maintain_order="left"),
@@ -193,7 +193,7 @@ def _frame(store: Any) -> pl.DataFrame:
 
 
 def _changes_frame(run: Run) -> pl.DataFrame:
-    changes = _frame(run.engine.ledger.changes)
+    changes = _frame(run.engine.ledger.order_changes)
     # what was still on its way when the run ended has not arrived
     on_its_way = pl.col("arrived_at") >= run.until
     arrived = pl.when(on_its_way).then(MISSING).otherwise(pl.col("arrived_at"))

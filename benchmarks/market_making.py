@@ -95,7 +95,7 @@ def measure(catalog: Catalog) -> dict[str, Any]:
         "engine_s": done - made,
         "whole_s": done - start,
         "orders": result.summary["orders"],
-        "messages": result.summary["orders"] + result.changes.height,
+        "messages": result.summary["orders"] + result.order_changes.height,
         "fills": result.summary["fills"],
     }
 

@@ -22,7 +22,16 @@ from tests.backtester.worlds import ALPHA, MIDS, Quote, at, content, make_catalo
 
 ROOT = Path(__file__).parents[2]
 COMMAND = "from backtester.cli import main; main()"
-FRAMES = ("orders", "fills", "reports", "equity", "predictions", "records")
+FRAMES = (
+    "orders",
+    "order_changes",
+    "fills",
+    "payments",
+    "reports",
+    "equity",
+    "predictions",
+    "records",
+)
 
 
 @pytest.fixture(autouse=True)

@@ -83,7 +83,7 @@ def test_a_cancel_faster_than_its_order_waits_behind_it(tmp_path):
     plan = Plan((10, "rest"), (11, "cancel"))
     result = play(tmp_path, plan, [Quote(0)], **execution(new="20ms", cancel="1ms"))
     assert told(plan) == [("accepted", 30.0, 36.0), ("canceled", 30.0, 36.0)]
-    assert result.changes["arrived_at"].to_physical().to_list() == [at(30)]
+    assert result.order_changes["arrived_at"].to_physical().to_list() == [at(30)]
 
 
 def test_a_fast_fill_report_waits_behind_a_slow_acknowledgement(tmp_path):
@@ -149,7 +149,7 @@ def test_no_message_overtakes_another_whatever_they_are_about(tmp_path_factory, 
     result = play(folder, plan, [Quote(0)], seed=seed, **execution(new=slow, cancel=fast))
     sent = [
         (row["sent_at"], row["arrived_at"], kind)
-        for frame in (result.orders, result.changes)
+        for frame in (result.orders, result.order_changes)
         for row in frame.with_columns(pl.col("sent_at", "arrived_at").to_physical()).to_dicts()
         for kind in [row.get("kind", "new")]
     ]
@@ -175,7 +175,7 @@ def test_without_the_queue_of_a_connection_a_cancel_would_overtake_its_order(tmp
     monkeypatch.setattr(Gateway, "send", send)
     plan = Plan((10, "rest"), (11, "cancel"))
     result = play(tmp_path, plan, [Quote(0)], **execution(new="20ms", cancel="1ms"))
-    assert result.changes["arrived_at"].to_physical().to_list() == [at(12)]
+    assert result.order_changes["arrived_at"].to_physical().to_list() == [at(12)]
     assert [kind for kind, _, _ in told(plan)] == ["cancel_rejected", "accepted"]
 
 
@@ -219,4 +219,4 @@ def test_a_fill_is_measured_against_our_mid_when_its_price_was_decided_on(tmp_pa
     assert result.fills["slippage_bps"].to_list() == pytest.approx(
         [-50.0, (109.5 / 110 - 1) * 1e4, (109.5 / 110 - 1) * 1e4]
     )
-    assert result.changes["decision_mid"].to_list() == [110.0, 130.0]
+    assert result.order_changes["decision_mid"].to_list() == [110.0, 130.0]

@@ -47,7 +47,7 @@ def orders_of(result: Any) -> list[tuple[float, int, float]]:
 
 def changes_of(result: Any) -> list[tuple[float, str, int, float]]:
     """Return (ms, kind, order, price) of each change as it was sent."""
-    frame = result.changes
+    frame = result.order_changes
     return [
         (since(sent), kind, order, price)
         for sent, kind, order, price in zip(
