@@ -38,7 +38,7 @@ def run(
         bool,
         typer.Option(
             "--lineage",
-            help="Keep what was behind each order, for `lightcone explain`; assert law 1 at each read.",
+            help="Keep what is behind each order (`lightcone explain`); assert law 1 of each read.",
         ),
     ] = False,
     no_report: Annotated[bool, typer.Option("--no-report", help="Draw no report.png.")] = False,
