@@ -43,7 +43,11 @@ def chain_of(result: RunResult, order: int, folder: Path | str) -> dict[str, Any
     found = result.orders.filter(pl.col("order") == order)
     if not len(found):
         last = len(result.orders)
-        known = f"one of the {last} orders of the run, 1 to {last}" if last else "an order: none"
+        known = (
+            f"one of the {last} orders of the run, 1 to {last},"
+            if last
+            else "an order, of which there is none"
+        )
         raise ScenarioError(f"`ORDER` must be {known} in {folder}: got {order}. Name another run.")
     lineage = result.lineage.filter(pl.col("order") == order)
     own = pl.col("order") == order
