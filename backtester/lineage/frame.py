@@ -25,13 +25,13 @@ STAMPS = (
     "event_time",
     "receipt_time",
     "emitted_at",
+    "decided_at",
     "submitted_at",
     "sent_at",
     "arrived_at",
     "started_at",
     "completed_at",
     "visible_at",
-    "decided_at",
 )
 """Instants of a link, in the order in which they come; null where it has none of the name."""
 
@@ -52,7 +52,7 @@ _COLUMNS: dict[str, Any] = {
     **dict.fromkeys(STAMPS, pl.Int64),
 }
 _BEFORE_EVERYTHING = -1
-_OF_A_REQUEST = STAMPS[3:9]
+_OF_A_REQUEST = STAMPS[4:]
 
 
 def lineage_frame(run: Run, lineage: Lineage, serving: Sequence[LoopRecords]) -> pl.DataFrame:
