@@ -127,7 +127,12 @@ def _draw_lane(axes: Axes, place: int, kind: str, content: dict[str, Any], decid
     axes.scatter(ends, [place] * len(ends), s=size, color=INK, zorder=3, linewidths=0)
     if max(ends) > min(ends):
         told = f"{max(ends) - min(ends):.3g} ms"
-        note = {"textcoords": "offset points", "va": "center", "fontsize": 8, "color": GREY}
+        note: dict[str, Any] = {
+            "textcoords": "offset points",
+            "va": "center",
+            "fontsize": 8,
+            "color": GREY,
+        }
         axes.annotate(told, (max(ends), place), (7, 0), **note)
 
 
