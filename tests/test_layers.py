@@ -21,6 +21,7 @@ HEAVY_AT_THE_TOP = {
     "inference/predictors/xgboost.py",
     "backtester/report/axes.py",
     "backtester/report/compare.py",
+    "backtester/report/lineage_picture.py",
     "backtester/report/picture.py",
     "backtester/report/position.py",
     "backtester/report/style.py",
