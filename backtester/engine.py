@@ -18,7 +18,7 @@ from backtester.ledger import TradingLedger
 from backtester.money import PAYMENTS, Money, book_report
 from backtester.order_manager import OrderManager
 from backtester.orders import Report
-from backtester.sources import ItemSource, Place, QuoteSource
+from backtester.sources import ItemSource, LiveSource, Place, QuoteSource, RowSource
 from backtester.strategy import Strategy
 from backtester.terms import Terms
 from backtester.timeline import Timeline
@@ -87,7 +87,7 @@ class Engine:
         self.quotes: Mapping[str, QuoteSource | NoQuotes] = {}
         self.depth: Mapping[str, DepthSource] = {}
         self.data: Mapping[tuple[str, str], ItemSource] = {}
-        self.rows: ItemSource | None = None
+        self.rows: RowSource | LiveSource | None = None
         self.predictions: Mapping[str, ItemSource] = {}
         self.submit: Callable[[str, tuple[float, ...], int], int] | None = None
         self.context = Context(self)
@@ -103,15 +103,19 @@ class Engine:
         self.trader = Trader(self)
         self._hears_orders = overrides(strategy, "on_order")
         self._hears_fills = overrides(strategy, "on_fill")
-        self._on_order = self.desk.timed("on_order", strategy.on_order)
-        self._on_fill = self.desk.timed("on_fill", strategy.on_fill)
-        self._on_timer = self.desk.timed("on_timer", strategy.on_timer)
+        self._on_order = self.timed("on_order", strategy.on_order)
+        self._on_fill = self.timed("on_fill", strategy.on_fill)
+        self._on_timer = self.timed("on_timer", strategy.on_timer)
         self._timeline = Timeline(())
         self._action: tuple[int, str] | None = None
         self._timers = 0
         self.is_stopped = False
         self._driving = False
         self._turned = Place(_NEVER, Rank.TIMER, None, 0)
+
+    def timed(self, name: str, callback: Callable[..., None]) -> Callable[..., None]:
+        """Return a callback, by its name, that keeps the strategy busy; see `Desk.timed`."""
+        return self.desk.timed(name, callback)
 
     # --- running -------------------------------------------------------------------------------
 

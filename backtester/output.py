@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -26,10 +27,13 @@ FRAMES = (
 
 RESULT_FILES = {
     "summary.json",
+    "lineage.parquet",
     "scenario.json",
     "report.png",
     *(f"{name}.parquet" for name in FRAMES),
 }
+
+_EXPLAINED = re.compile(r"order-\d+\.png")
 
 
 def check_folder(folder: Path) -> None:
@@ -48,12 +52,16 @@ def check_folder(folder: Path) -> None:
     if folder.exists() and not folder.is_dir():
         raise ScenarioError(f"`--out` must be a folder: {folder} is a file. Name another one.")
     if folder.exists():
-        others = sorted(path.name for path in folder.iterdir() if path.name not in RESULT_FILES)
+        others = sorted(path.name for path in folder.iterdir() if not _is_ours(path.name))
         if others:
             raise ScenarioError(
                 f"`--out` must be a new folder or an earlier result, which is replaced as a whole: "
                 f"{folder} holds other files ({', '.join(others[:3])}). Name another one."
             )
+
+
+def _is_ours(name: str) -> bool:
+    return name in RESULT_FILES or _EXPLAINED.fullmatch(name) is not None
 
 
 def check_file(path: Path, option: str = "--out") -> None:

@@ -72,6 +72,8 @@ class RunResult:
         summary: The numbers of `summary.json`.
         scenario: The resolved scenario.
         trace: Entries of the trace, when they were kept.
+        lineage: What was behind each order and each change, one row a link; None where it was not
+            kept.
     """
 
     orders: pl.DataFrame
@@ -87,6 +89,7 @@ class RunResult:
     summary: dict[str, Any]
     scenario: dict[str, Any]
     trace: list[TraceEntry] = field(default_factory=list)
+    lineage: pl.DataFrame | None = None
 
     @property
     def trace_digest(self) -> str:
@@ -121,6 +124,8 @@ class RunResult:
         try:
             for name in FRAMES:
                 getattr(self, name).write_parquet(new / f"{name}.parquet")
+            if self.lineage is not None:
+                self.lineage.write_parquet(new / "lineage.parquet")
             _write_json(new / "summary.json", self.summary)
             _write_json(new / "scenario.json", self.scenario)
             if picture:
@@ -148,6 +153,8 @@ def load_result(folder: Path | str) -> RunResult:
             "Make one with `lightcone run`."
         )
     frames: dict[str, Any] = {name: pl.read_parquet(folder / f"{name}.parquet") for name in FRAMES}
+    kept = folder / "lineage.parquet"
+    frames["lineage"] = pl.read_parquet(kept) if kept.exists() else None
     summary = json.loads((folder / "summary.json").read_text())
     scenario = json.loads((folder / "scenario.json").read_text())
     return RunResult(**frames, summary=summary, scenario=scenario)
@@ -183,7 +190,16 @@ def build_result(run: Run) -> RunResult:
         summary=summarise(run, frames, serving),
         scenario=run.scenario.resolved(),
         trace=run.trace.entries,
+        lineage=_lineage_frame(run, serving),
     )
+
+
+def _lineage_frame(run: Run, serving: Sequence[LoopRecords]) -> pl.DataFrame | None:
+    if run.lineage is None:
+        return None
+    from backtester.lineage.frame import STAMPS, lineage_frame
+
+    return _stamped(lineage_frame(run, run.lineage, serving), STAMPS)
 
 
 def _frame(store: Any) -> pl.DataFrame:

@@ -20,7 +20,7 @@ from backtester.outlook import Outlook, label_features
 from backtester.planes import ExogenousPlanes, Planned
 from backtester.result import RunResult, build_result
 from backtester.scenario import Scenario
-from backtester.sources import ItemSource, PredictionSource, RowSource
+from backtester.sources import ItemSource, LiveSource, PredictionSource, RowSource
 from backtester.strategy import Strategy
 from backtester.streams import merged_requests
 from backtester.timeline import Subscription, Timeline
@@ -32,6 +32,7 @@ from clock.simulated import SimulatedClock
 from featurizer.market import QUOTES, Records, StreamKey, StreamRequest, Window
 
 if TYPE_CHECKING:
+    from backtester.lineage.recorder import Lineage
     from backtester.lockstep import LockstepPlanes
     from featurizer.catalog import Catalog
     from featurizer.graph import FeatureGraph
@@ -56,6 +57,7 @@ def run_scenario(
     mode: Mode | None = None,
     window_rows: int = WINDOW_ROWS,
     keep_trace: bool = False,
+    lineage: bool = False,
     progress: Progress | None = None,
     scenario_file: str = "SCENARIO.yaml",
 ) -> RunResult:
@@ -68,6 +70,7 @@ def run_scenario(
             the strategy submits requests of its own, or a policy of a deployment reads values.
         window_rows: Rows of the densest stream in a window; changes speed and memory only.
         keep_trace: Keep the trace's entries in the result, for checks.
+        lineage: Keep what was behind each order, and assert law 1 at every read and delivery.
         progress: Called with the simulated ns done and the total.
         scenario_file: Named in messages that tell a command to run.
 
@@ -80,7 +83,15 @@ def run_scenario(
     predictors = {
         name: load_predictor(scenario, name, scenario_file) for name in scenario.inference_config
     }
-    run = Run(scenario, strategy, catalog, predictors, mode=mode, keep_trace=keep_trace)
+    run = Run(
+        scenario,
+        strategy,
+        catalog,
+        predictors,
+        mode=mode,
+        keep_trace=keep_trace,
+        lineage=lineage,
+    )
     return run.execute(window_rows, progress)
 
 
@@ -94,6 +105,7 @@ class Run:
         predictors: The model of each inference loop, or of each of its variants.
         mode: As in `run_scenario`.
         keep_trace: As in `run_scenario`.
+        lineage: As in `run_scenario`.
     """
 
     def __init__(
@@ -105,6 +117,7 @@ class Run:
         *,
         mode: Mode | None = None,
         keep_trace: bool = False,
+        lineage: bool = False,
     ) -> None:
         self.scenario = scenario
         self.catalog = catalog
@@ -113,6 +126,11 @@ class Run:
         self.names = scenario.data.instruments
         self.trace = Trace(keep=keep_trace)
         self.events = 0
+        self.lineage: Lineage | None = None
+        if lineage:
+            from backtester.lineage.recorder import Lineage
+
+            self.lineage = Lineage()
         self.why_lockstep = self._why_lockstep(strategy)
         self.mode: Mode = mode or ("lockstep" if self.why_lockstep else "ahead")
         if self.mode == "ahead" and self.why_lockstep:
@@ -151,10 +169,14 @@ class Run:
             self.admission.open_window(self._venue_quotes(window))
             self.venue.open_window(window.venue)
             self.money.open_window(window.venue)
+            if self.lineage is not None:
+                self.lineage.open_window(window.ours)
             if self._lockstep is None:
                 outcomes = self._trade_ahead(window)
             else:
                 outcomes = self._trade_in_lockstep(window, self._lockstep)
+            if self.lineage is not None:
+                self.lineage.close_window()
             self._keep(outcomes)
             if self.outlook is not None:
                 asked = [o.visible_at[o.outcome == _COMPLETED] for o in outcomes]
@@ -194,7 +216,8 @@ class Run:
         self.books = book_kinds(execution.book, self.names, self.catalog)
         rules = VenueRules(self.books, execution.queue_model, execution.self_trade)
         self.venue = Venue(self.names, money.clearing, clock, rules)
-        self.engine = Engine(
+        make = Engine if self.lineage is None else self.lineage.engine
+        self.engine = make(
             clock,
             strategy,
             self.names,
@@ -222,7 +245,8 @@ class Run:
 
             config = scenario.featurizer
             kinds = self.catalog.kinds
-            graph = FeatureGraph(config, self.names, start=self.start, kinds=kinds)
+            make = FeatureGraph if self.lineage is None else self.lineage.graph
+            graph = make(config, self.names, start=self.start, kinds=kinds)
             loops = self._make_loops(graph.names)
             if loops and config.label_feature is not None and config.label_lookahead:
                 label = label_features(config)
@@ -259,7 +283,7 @@ class Run:
         graph = self.planes.graph
         names = graph.names if graph is not None else ()
         self.feed = MarketFeed(
-            strategy, self.catalog, self.names, self.engine.desk.timed, self.money.units
+            strategy, self.catalog, self.names, self.engine.timed, self.money.units
         )
         self.engine.quotes = self.feed.quotes
         self.engine.depth = self.feed.depth
@@ -270,7 +294,7 @@ class Run:
             for index, loop in enumerate(self.planes.loops)
         ]
         self._lockstep: LockstepPlanes | None = None
-        rows: ItemSource = self._row_source
+        rows: RowSource | LiveSource = self._row_source
         answers: Sequence[ItemSource] = self._answer_sources
         if self.mode == "lockstep":
             self._lockstep = self._make_lockstep(names)

@@ -222,6 +222,7 @@ class RowSource(OwnedSource):
         super().__init__(Rank.FEATURE_ROW, (0, 0), instruments)
         self.names = names
         self._rows: Any = None
+        self._first = 0
 
     def owners(self) -> np.ndarray:
         """Return the instrument index of each row."""
@@ -230,9 +231,19 @@ class RowSource(OwnedSource):
 
     def open_window(self, rows: Any, first_number: int) -> None:
         """Hold the rows that become visible in the next window."""
-        self._rows = rows
+        self._rows, self._first = rows, first_number
         self.times = rows.visible_at
         self.tie = np.arange(first_number, first_number + len(rows.visible_at), dtype=np.int64)
+
+    def count(self, place: Place) -> int:
+        """Return how many rows of the run are visible at a place."""
+        return self._first + self.seen(place)
+
+    def close_window(self) -> None:
+        """Keep the newest row, of each instrument too, and forget the others."""
+        size = len(self.times)
+        super().close_window()
+        self._first += size
 
     def item(self, index: int) -> FeatureRow:
         """Return one row."""
@@ -330,9 +341,15 @@ class LiveSource(ItemSource):
         super().__init__(rank)
         self.newest: Any = None
         self._newest_of: dict[str, Any] = {}
+        self._count = 0
+
+    def count(self, place: Place) -> int:
+        """Return how many items of the run have been delivered."""
+        return self._count
 
     def deliver(self, item: Any) -> None:
         """Take the item that is delivered now."""
+        self._count += 1
         self.newest = self._newest_of[item.instrument] = item
 
     def latest(self, place: Place) -> Any:

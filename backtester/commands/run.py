@@ -34,6 +34,13 @@ def run(
         Optional[Path],  # noqa: UP045
         typer.Option(help="Write a Chrome trace as well: replicas as rows, requests with legs."),
     ] = None,
+    lineage: Annotated[
+        bool,
+        typer.Option(
+            "--lineage",
+            help="Keep what is behind each order (`lightcone explain`); assert law 1 of each read.",
+        ),
+    ] = False,
     no_report: Annotated[bool, typer.Option("--no-report", help="Draw no report.png.")] = False,
     verify: Annotated[
         bool, typer.Option("--verify", help="Only run it again in other ways, and compare.")
@@ -72,6 +79,7 @@ def run(
             loaded,
             mode=mode,  # type: ignore[arg-type]  # checked above
             window_rows=window_rows,
+            lineage=lineage,
             progress=report,
             scenario_file=str(scenario),
         )
