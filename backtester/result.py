@@ -144,13 +144,19 @@ def load_result(folder: Path | str) -> RunResult:
     """Read a saved result.
 
     Raises:
-        ScenarioError: If the folder holds no result.
+        ScenarioError: If the folder holds no result, or one of an earlier version.
     """
     folder = Path(folder)
     if not (folder / "summary.json").exists():
         raise ScenarioError(
             f"`{folder}` must be the folder of a saved run: it has no summary.json. "
             "Make one with `lightcone run`."
+        )
+    missing = [name for name in FRAMES if not (folder / f"{name}.parquet").exists()]
+    if missing:
+        raise ScenarioError(
+            f"`{folder}` must hold all frames of a run: it lacks {missing[0]}.parquet, as a run "
+            "saved by an earlier version does. Run the scenario again with `lightcone run`."
         )
     frames: dict[str, Any] = {name: pl.read_parquet(folder / f"{name}.parquet") for name in FRAMES}
     kept = folder / "lineage.parquet"

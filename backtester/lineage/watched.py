@@ -111,12 +111,11 @@ class WatchedEngine(Engine):
             self._read_market("ctx.quote", source, quote)
         return quote
 
-    def latest_book(self, instrument: str | None, *options: Any) -> BookView:
+    def latest_book(self, instrument: str | None, levels: int | None) -> BookView:
         """Return our view of a book, from what is visible now."""
-        book = super().latest_book(instrument, *options)
+        book = super().latest_book(instrument, levels)
         name = self.instrument_name(instrument)
-        depth: Any = getattr(self, "depth", {}).get(name)
-        source = self.quotes[name] if depth is None else depth
+        source: Any = self.depth.get(name) or self.quotes[name]
         if not isinstance(source, NoQuotes):
             self._read_market("ctx.book", source)
         return book

@@ -107,6 +107,15 @@ def test_the_json_of_a_run_without_money_or_orders_is_valid_json(capsys, here):
     assert summary["return"] is None
 
 
+@pytest.mark.slow
+def test_a_result_of_an_earlier_version_is_refused_in_one_line(here, capsys):
+    assert code("run", write(), "--no-report") == 0
+    (here / "runs" / "small" / "order_changes.parquet").unlink()
+    capsys.readouterr()
+    assert code("explain", "runs/small", "1") == 2
+    assert capsys.readouterr().err.count("\n") == 1
+
+
 def test_a_saved_result_is_read_back_as_it_was(here):
     assert code("run", write(), "--no-report", "--out", "kept/one") == 0
     result = load_result(here / "kept" / "one")
