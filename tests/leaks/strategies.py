@@ -176,6 +176,31 @@ class RestatedFundamental(WithFile):
         (ctx.buy if surprise > 0 else ctx.sell)(record.instrument, 1.0)
 
 
+class JoinedByEventTime(WithFile):
+    """Joins reports to the quotes by when something happened, not by when it was reported."""
+
+    data_fields: ClassVar[Any] = {"reports": ("surprise",)}
+
+    def __init__(self, catalog: str = "data/leaks/reports", honest: bool = False) -> None:
+        self.honest, self.count = honest, 0
+        if not honest:
+            files = sorted(Path(catalog, "reports").rglob("*.parquet"))
+            rows = pl.concat([pl.read_parquet(file) for file in files]).sort("event_time")
+            self.times = rows["event_time"].to_physical().to_numpy()
+            self.surprise = rows["surprise"].to_numpy()
+
+    def on_data(self, ctx: Any, record: Any) -> None:
+        """Trade on quotes alone."""
+
+    def decide(self, ctx: Any, quote: Any) -> None:
+        if self.honest:
+            report = ctx.data("reports")
+            surprise = 0.0 if report is None else report.surprise
+        else:
+            surprise = self.surprise[np.searchsorted(self.times, ctx.now, side="right") - 1]
+        (ctx.buy if surprise > 0 else ctx.sell)(quote.instrument, 1.0)
+
+
 def table(catalog: str, name: str, stamp: str = "receipt_time") -> tuple[Any, Any]:
     """Return the stamps and mids of all quotes of an instrument."""
     files = sorted(Path(catalog, "quotes", f"instrument={name}").rglob("*.parquet"))
