@@ -90,9 +90,12 @@ class ScaledByFile(OverQuotes):
         return self.scaled(mid, START + 90 * SECOND)
 
     def scaled(self, mid: Array, until: int) -> Array:
-        """Return the z-score by the mean and deviation of what was received before an instant."""
+        """Return the z-score by the mean and deviation of what was received before an instant.
+
+        It is cut off at one half: a tree would not notice another scale alone.
+        """
         mean, deviation = _fitted(self.catalog, self.instrument or "SIM.ALPHA", until)
-        return (mean - mid) / deviation
+        return np.clip((mean - mid) / deviation, -0.5, 0.5)
 
 
 class RankOfAll(OverQuotes):

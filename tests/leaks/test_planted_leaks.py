@@ -17,8 +17,8 @@ from backtester.causality.workers import Workers
 from backtester.loading import open_catalog
 from backtester.run import WINDOW_ROWS
 from backtester.scenario import load_scenario
-from backtester.train import train_scenario
 from backtester.trace import EntryKind
+from backtester.train import train_scenario
 from tests.leaks.make_data import main as make_data
 from tests.leaks.truncation import finds_a_leak
 
