@@ -26,7 +26,7 @@ from inference.rows import rows_after
 from inference.schedule import Outcome
 from inference.serving import layout as f
 from inference.serving.full_stack import FullStack
-from tests.leaks.strategies import SECOND, Follow, FollowPrediction
+from tests.leaks.strategies import SECOND, Follower, FollowPrediction
 
 _PLANTED: set[tuple[Any, str]] = set()
 
@@ -141,7 +141,7 @@ def as_they_happen(open_window: Any) -> Any:
     return planted
 
 
-class AnswerBeforeArrival(Follow):
+class AnswerBeforeArrival(Follower):
     """Looks up the newest answer: one that has been asked for, wherever it is."""
 
     def __init__(self, honest: bool = False) -> None:
