@@ -1,6 +1,6 @@
 """Writes the catalogs whose *data* leak: `python -m tests.leaks.make_data [FOLDER]`.
 
-Each holds the honest stream beside the leaking one. The markets of the other scenarios are made by
+An honest stream lies in a catalog of its own. The markets of the other scenarios are made by
 the scenarios themselves.
 """
 
@@ -22,8 +22,7 @@ Array = NDArray[Any]
 SECOND = 1_000_000_000
 NAME = "SIM.ALPHA"
 MARKET = SyntheticMarket.model_validate({"seed": 3, "duration": "6m"})
-BOTH = {"direction": "float64", "honest_direction": "float64"}
-SIGNALS = Kind("signals", FIRST_USER_KIND, BOTH)  # type: ignore[arg-type]
+SIGNALS = Kind("signals", FIRST_USER_KIND, {"direction": "float64"})
 EARNINGS = UserKind(
     Kind("earnings", FIRST_USER_KIND, {"quarter": "int64", "surprise": "float64"}), ("quarter",)
 )
@@ -35,8 +34,9 @@ def main(folder: Path) -> None:
     records = synthetic_records(MARKET)
     quotes = records[(NAME, "quotes")]
     price = Price(quotes["event_time"], (quotes["bid_price"] + quotes["ask_price"]) / 2)
-    for name, direction in signals(price).items():
-        write(folder / name, records, SIGNALS, direction)
+    for name, (leaking, honest) in signals(price).items():
+        write(folder / name, records, SIGNALS, leaking)
+        write(folder / f"{name}_honest", records, SIGNALS, honest)
     write_bars(folder / "bars_at_open", records, price, shift=1)
     write_bars(folder / "bars", {}, price, shift=0)
     write_earnings(folder / "fundamental", records)
@@ -69,12 +69,11 @@ def signals(price: Price) -> dict[str, tuple[Array, Array]]:
     }
 
 
-def write(folder: Path, records: Any, kind: Kind, direction: tuple[Array, Array]) -> None:
+def write(folder: Path, records: Any, kind: Kind, direction: Array) -> None:
     """Write a market and a file of signals of every second, received a millisecond later."""
     quotes = records[(NAME, "quotes")]
     price = Price(quotes["event_time"], quotes["bid_price"])
-    columns = dict(zip(("direction", "honest_direction"), direction, strict=True))
-    given = {**stamps(price.grid), **columns}
+    given = {**stamps(price.grid), "direction": direction}
     save(folder, records, [kind], {kind.name: given})
 
 

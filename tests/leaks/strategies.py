@@ -47,15 +47,10 @@ class FollowPrediction(Follower):
 class FollowData(Follower):
     """Trades in the direction of a column of signals that somebody else made."""
 
-    data_fields: ClassVar[Any] = {"signals": ("direction", "honest_direction")}
-
-    def __init__(self, honest: bool = False) -> None:
-        super().__init__()
-        self.honest = honest
+    data_fields: ClassVar[Any] = {"signals": ("direction",)}
 
     def on_data(self, ctx: Any, record: Any) -> None:
-        value = record.honest_direction if self.honest else record.direction
-        self.follow(ctx, record.instrument, value)
+        self.follow(ctx, record.instrument, record.direction)
 
 
 class FollowBars(Follower):
