@@ -76,9 +76,10 @@ def foreknown(
         span: First instant and the one after the last.
     """
     found = []
+    held = set(catalog.streams())
     for name in instruments:
-        if not catalog.held(name, QUOTES.name):
-            continue
+        if (name, QUOTES.name) not in held:
+            continue  # bars alone: there is nothing to hold them against
         times, mids = _mids(catalog, name, span)
         for key, kind in _given(catalog, name):
             rows = _rows(catalog, key, kind, span)

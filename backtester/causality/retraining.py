@@ -71,7 +71,7 @@ def _compare(subject: Subject, future: Future, real: pl.DataFrame) -> str:
             row = int(np.flatnonzero(differs)[0])
             return (
                 f"training: `{name}` of the row emitted at "
-                f"{format_instant(int(emitted[row]))} is {one[row]!r}, and "
-                f"{two[row]!r} when only what follows `training.until` ({until}) changes."
+                f"{format_instant(int(emitted[row]))} is {one[row].item()!r}, and "
+                f"{two[row].item()!r} when only what follows `training.until` ({until}) changes."
             )
     return ""

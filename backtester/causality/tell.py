@@ -95,7 +95,7 @@ def _record(future: Future, difference: Difference, subject: Subject) -> str:
     if last - first > 1:
         return (
             f"{last - first} records of {name} from {format_instant(event)} on, {done}; "
-            "fewer of them change nothing"
+            "no fewer were found to be enough"
         )
     return (
         f"one record of {name}, {done}: it happens at {format_instant(event)} and reaches us at "

@@ -6,15 +6,18 @@ the rest of the array that happens to be in memory, and always innocent to read.
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from featurizer.feature import Batch, FeatureDefinition, Held, Input, Market, Output
+from tests.leaks.strategies import table
 
 Array = NDArray[Any]
 SECOND = 1_000_000_000
+START = 1_704_067_200 * SECOND
 
 
 class OverQuotes(FeatureDefinition):
@@ -73,6 +76,26 @@ class ScaledByAll(OverQuotes):
 
     def careless(self, times: Array, mid: Array, batch: Batch) -> Array:
         return (mid.mean() - mid) / (mid.std() or 1.0)
+
+
+class ScaledByFile(OverQuotes):
+    """A scaler fitted on the whole file, training range and test range alike."""
+
+    catalog: str = "data/leaks/market"
+
+    def careless(self, times: Array, mid: Array, batch: Batch) -> Array:
+        return self.scaled(mid, 2**62)
+
+    def causal(self, times: Array, mid: Array, batch: Batch) -> Array:
+        return self.scaled(mid, START + 90 * SECOND)
+
+    def scaled(self, mid: Array, until: int) -> Array:
+        """Return the z-score by the mean and deviation of what was received before an instant.
+
+        It is cut off at one half: a tree would not notice another scale alone.
+        """
+        mean, deviation = _fitted(self.catalog, self.instrument or "SIM.ALPHA", until)
+        return np.clip((mean - mid) / deviation, -0.5, 0.5)
 
 
 class RankOfAll(OverQuotes):
@@ -184,6 +207,13 @@ class SharedState(OverQuotes):
         told = self.latest.get(other, mid[0])
         self.latest[mine] = float(mid[-1])
         return told - mid
+
+
+@cache
+def _fitted(catalog: str, instrument: str, until: int) -> tuple[float, float]:
+    times, mids = table(catalog, instrument)
+    known = mids[times < until]
+    return float(known.mean()), float(known.std())
 
 
 def _as_of(times: Array, values: Array, instants: Array) -> Array:

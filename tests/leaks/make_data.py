@@ -1,6 +1,6 @@
 """Writes the catalogs whose *data* leak: `python -m tests.leaks.make_data [FOLDER]`.
 
-Each holds the honest stream beside the leaking one. The markets of the other scenarios are made by
+An honest stream lies in a catalog of its own. The markets of the other scenarios are made by
 the scenarios themselves.
 """
 
@@ -22,11 +22,11 @@ Array = NDArray[Any]
 SECOND = 1_000_000_000
 NAME = "SIM.ALPHA"
 MARKET = SyntheticMarket.model_validate({"seed": 3, "duration": "6m"})
-BOTH = {"direction": "float64", "honest_direction": "float64"}
-SIGNALS = Kind("signals", FIRST_USER_KIND, BOTH)  # type: ignore[arg-type]
+SIGNALS = Kind("signals", FIRST_USER_KIND, {"direction": "float64"})
 EARNINGS = UserKind(
     Kind("earnings", FIRST_USER_KIND, {"quarter": "int64", "surprise": "float64"}), ("quarter",)
 )
+REPORTS = Kind("reports", FIRST_USER_KIND, {"surprise": "float64"})
 
 
 def main(folder: Path) -> None:
@@ -34,10 +34,14 @@ def main(folder: Path) -> None:
     records = synthetic_records(MARKET)
     quotes = records[(NAME, "quotes")]
     price = Price(quotes["event_time"], (quotes["bid_price"] + quotes["ask_price"]) / 2)
-    for name, direction in signals(price).items():
-        write(folder / name, records, SIGNALS, direction)
-    write_bars(folder / "bars_at_open", records, price)
+    for name, (leaking, honest) in signals(price).items():
+        write(folder / name, records, SIGNALS, leaking)
+        write(folder / f"{name}_honest", records, SIGNALS, honest)
+    write_bars(folder / "bars_at_open", records, price, shift=1)
+    write_bars(folder / "bars", {}, price, shift=0)
     write_earnings(folder / "fundamental", records)
+    write_reports(folder / "reports", records)
+    (folder / "total.json").write_text('["imbalance"]')
 
 
 class Price:
@@ -65,19 +69,18 @@ def signals(price: Price) -> dict[str, tuple[Array, Array]]:
     }
 
 
-def write(folder: Path, records: Any, kind: Kind, direction: tuple[Array, Array]) -> None:
+def write(folder: Path, records: Any, kind: Kind, direction: Array) -> None:
     """Write a market and a file of signals of every second, received a millisecond later."""
     quotes = records[(NAME, "quotes")]
     price = Price(quotes["event_time"], quotes["bid_price"])
-    columns = dict(zip(("direction", "honest_direction"), direction, strict=True))
-    given = {**stamps(price.grid), **columns}
+    given = {**stamps(price.grid), "direction": direction}
     save(folder, records, [kind], {kind.name: given})
 
 
-def write_bars(folder: Path, records: Any, price: Price) -> None:
-    """Write bars of one second whose stamp is their open, though it is said to be their close."""
+def write_bars(folder: Path, records: Any, price: Price, shift: int) -> None:
+    """Write bars of one second, whose stamp is their close; with a shift of 1 it is their open."""
     # a bar's prices are whole ticks, and a mid may lie between two
-    opens, closes = (np.rint(price.at(shift) * 100) / 100 for shift in (0, 1))
+    opens, closes = (np.rint(price.at(at) * 100) / 100 for at in (shift - 1, shift))
     bars = {
         **stamps(price.grid),
         "open_time": price.grid - SECOND,
@@ -108,10 +111,18 @@ def write_earnings(folder: Path, records: Any) -> None:
     save(folder, records, [EARNINGS], {"earnings": rows})
 
 
-def stamps(times: Array) -> dict[str, Array]:
+def write_reports(folder: Path, records: Any) -> None:
+    """Write what happened every five seconds, of which reports come twenty seconds later."""
+    random = np.random.Generator(np.random.Philox(6))
+    times = MARKET.start + np.arange(1, 68) * 5 * SECOND
+    rows = {**stamps(times, delay=20 * SECOND), "surprise": random.normal(size=len(times))}
+    save(folder, records, [REPORTS], {"reports": rows})
+
+
+def stamps(times: Array, delay: int = 1_000_000) -> dict[str, Array]:
     return {
         "event_time": times,
-        "receipt_time": times + 1_000_000,
+        "receipt_time": times + delay,
         "sequence": np.arange(len(times)),
     }
 

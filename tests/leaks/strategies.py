@@ -13,15 +13,11 @@ from backtester.strategy import Strategy
 SECOND = 1_000_000_000
 
 
-class Follow(Strategy):
-    """Trades in the direction of one column of the feature rows."""
+class Follower(Strategy):
+    """Trades in the direction of something."""
 
-    def __init__(self, column: str = "signal") -> None:
-        self.column = column
+    def __init__(self) -> None:
         self.side = 0
-
-    def on_features(self, ctx: Any, row: Any) -> None:
-        self.follow(ctx, row.instrument, row.value(self.column))
 
     def follow(self, ctx: Any, instrument: str, signal: float) -> None:
         side = int(np.sign(signal)) if np.isfinite(signal) else 0
@@ -30,40 +26,37 @@ class Follow(Strategy):
             (ctx.buy if side > 0 else ctx.sell)(instrument, 1.0)
 
 
-class FollowPrediction(Follow):
-    """Trades in the direction of the model's answers."""
+class Follow(Follower):
+    """Trades in the direction of one column of the feature rows."""
+
+    def __init__(self, column: str = "signal") -> None:
+        super().__init__()
+        self.column = column
 
     def on_features(self, ctx: Any, row: Any) -> None:
-        """Wait for the answer."""
+        self.follow(ctx, row.instrument, row.value(self.column))
+
+
+class FollowPrediction(Follower):
+    """Trades in the direction of the model's answers."""
 
     def on_prediction(self, ctx: Any, prediction: Any) -> None:
         self.follow(ctx, prediction.instrument, prediction.value)
 
 
-class FollowData(Follow):
+class FollowData(Follower):
     """Trades in the direction of a column of signals that somebody else made."""
 
-    data_fields: ClassVar[Any] = {"signals": ("direction", "honest_direction")}
-
-    def __init__(self, honest: bool = False) -> None:
-        super().__init__()
-        self.honest = honest
-
-    def on_features(self, ctx: Any, row: Any) -> None:
-        """There are none."""
+    data_fields: ClassVar[Any] = {"signals": ("direction",)}
 
     def on_data(self, ctx: Any, record: Any) -> None:
-        value = record.honest_direction if self.honest else record.direction
-        self.follow(ctx, record.instrument, value)
+        self.follow(ctx, record.instrument, record.direction)
 
 
-class FollowBars(Follow):
+class FollowBars(Follower):
     """Trades in the direction of the newest bar's close against its open."""
 
     bar_fields: ClassVar[Any] = ("open", "close")
-
-    def on_features(self, ctx: Any, row: Any) -> None:
-        """There are none."""
 
     def on_bar(self, ctx: Any, bar: Any) -> None:
         self.follow(ctx, bar.instrument, bar.close - bar.open)
@@ -174,6 +167,31 @@ class RestatedFundamental(WithFile):
     def on_data(self, ctx: Any, record: Any) -> None:
         surprise = record.surprise if self.honest else self.restated[record.quarter]
         (ctx.buy if surprise > 0 else ctx.sell)(record.instrument, 1.0)
+
+
+class JoinedByEventTime(WithFile):
+    """Joins reports to the quotes by when something happened, not by when it was reported."""
+
+    data_fields: ClassVar[Any] = {"reports": ("surprise",)}
+
+    def __init__(self, catalog: str = "data/leaks/reports", honest: bool = False) -> None:
+        self.honest, self.count = honest, 0
+        if not honest:
+            files = sorted(Path(catalog, "reports").rglob("*.parquet"))
+            rows = pl.concat([pl.read_parquet(file) for file in files]).sort("event_time")
+            self.times = rows["event_time"].to_physical().to_numpy()
+            self.surprise = rows["surprise"].to_numpy()
+
+    def on_data(self, ctx: Any, record: Any) -> None:
+        """Trade on quotes alone."""
+
+    def decide(self, ctx: Any, quote: Any) -> None:
+        if self.honest:
+            report = ctx.data("reports")
+            surprise = 0.0 if report is None else report.surprise
+        else:
+            surprise = self.surprise[np.searchsorted(self.times, ctx.now, side="right") - 1]
+        (ctx.buy if surprise > 0 else ctx.sell)(quote.instrument, 1.0)
 
 
 def table(catalog: str, name: str, stamp: str = "receipt_time") -> tuple[Any, Any]:

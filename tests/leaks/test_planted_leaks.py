@@ -1,4 +1,7 @@
-"""Every planted leak changes what a strategy does and is found; without it, none is found."""
+"""Every planted leak changes what a strategy does and is found; without it, none is found.
+
+Some mistakes are planted in the library itself, so every run is made in a process of its own.
+"""
 
 from __future__ import annotations
 
@@ -9,11 +12,13 @@ from typing import Any
 import pytest
 
 from backtester.causality.check import check_scenario
-from backtester.causality.probe import Subject
+from backtester.causality.probe import Subject, trace_of
+from backtester.causality.workers import Workers
 from backtester.loading import open_catalog
-from backtester.run import run_scenario
+from backtester.run import WINDOW_ROWS
 from backtester.scenario import load_scenario
 from backtester.trace import EntryKind
+from backtester.train import train_scenario
 from tests.leaks.make_data import main as make_data
 from tests.leaks.truncation import finds_a_leak
 
@@ -32,52 +37,73 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def honest_setting(name: str) -> list[str]:
-    """Return the setting that takes the mistake out, as the scenario's second line says it."""
+def honest_settings(name: str) -> list[str]:
+    """Return the settings that take the mistake out, as the scenario says them."""
     text = (HERE / f"{name}.yaml").read_text()
-    return re.findall(r"^# The same without the mistake: --set (\S+)$", text, re.MULTILINE)
+    told = re.findall(r"^# The same without the mistake: (.*)$", text, re.MULTILINE)
+    return [setting for line in told for setting in re.findall(r"--set (\S+)", line)]
 
 
-def orders(scenario: Any) -> list[bytes]:
-    trace = run_scenario(scenario, keep_trace=True).trace
+def subject(name: str, folder: Path, settings: list[str] | None = None) -> Subject:
+    """Return a scenario, its market made and its model trained; to be called in the folder."""
+    scenario = load_scenario(HERE / f"{name}.yaml", settings or [])
+    open_catalog(scenario)  # a strategy that reads the catalog itself finds it there
+    if scenario.training is not None:
+        train_scenario(scenario)
+    return Subject(scenario, f"tests/leaks/{name}.yaml", folder)
+
+
+def apart(subject: Subject, scratch: Path, call: Any) -> Any:
+    """Return what a call makes of a scenario in a fresh process."""
+    with Workers(subject, scratch) as workers:
+        return workers.result(workers.start(call, subject))
+
+
+def orders(subject: Subject) -> list[bytes]:
+    trace = trace_of(subject, open_catalog(subject.scenario), WINDOW_ROWS)
     return [entry for _, entry in trace if entry[16:24] == ORDER]
 
 
 @pytest.mark.parametrize("name", LEAKS)
 def test_a_planted_leak_changes_a_decision_and_is_found(
-    name: str, folder: Path, monkeypatch: pytest.MonkeyPatch
+    name: str, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(folder)
-    settings = honest_setting(name)
-    leaking = load_scenario(HERE / f"{name}.yaml")
-    open_catalog(leaking)  # a strategy that reads the catalog itself finds it there
+    monkeypatch.syspath_prepend(str(HERE.parent.parent))
+    settings = honest_settings(name)
+    leaking = subject(name, folder)
     if settings:
-        assert orders(leaking) != orders(load_scenario(HERE / f"{name}.yaml", settings))
-    subject = Subject(leaking, f"tests/leaks/{name}.yaml", folder)
-    verdict = check_scenario(subject, budget_ns=30 * SECOND, small=False)
+        honest = subject(name, folder, settings)
+        assert apart(leaking, tmp_path, orders) != apart(honest, tmp_path, orders)
+    verdict = check_scenario(leaking, budget_ns=30 * SECOND, small=False)
     assert verdict.kind == "leak", verdict
 
 
-@pytest.mark.parametrize("name", [name for name in LEAKS if honest_setting(name)])
+def test_a_scaler_fitted_on_all_data_is_found_by_training_again(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(folder)
+    leaking = subject("scaled_training_rows", folder)
+    verdict = check_scenario(leaking, budget_ns=30 * SECOND, small=False)
+    assert [told for told in verdict.leaks if told.startswith("training: `scaled` of the row")]
+
+
+@pytest.mark.parametrize("name", [name for name in LEAKS if honest_settings(name)])
 def test_without_its_mistake_no_leak_is_found(
     name: str, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(folder)
-    scenario = load_scenario(HERE / f"{name}.yaml", honest_setting(name))
-    verdict = check_scenario(Subject(scenario, name, folder), budget_ns=4 * SECOND, small=False)
+    honest = subject(name, folder, honest_settings(name))
+    verdict = check_scenario(honest, budget_ns=4 * SECOND, small=False)
     assert verdict.kind != "leak", verdict
 
 
 def test_the_usual_detector_misses_what_the_check_finds(
-    folder: Path, monkeypatch: pytest.MonkeyPatch
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(folder)
     monkeypatch.syspath_prepend(str(HERE.parent.parent))
-    found = {}
-    for name in LEAKS:
-        scenario = load_scenario(HERE / f"{name}.yaml")
-        open_catalog(scenario)
-        found[name] = finds_a_leak(Subject(scenario, name, folder))
+    found = {name: apart(subject(name, folder), tmp_path, finds_a_leak) for name in LEAKS}
     text = (HERE.parent.parent / "docs" / "causality.md").read_text()
     table = re.findall(
         r"^\| \[`(\w+)`\]\(\S+\) \| .* \| (yes|no) \| (yes|no) \|$", text, re.MULTILINE
