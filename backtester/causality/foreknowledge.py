@@ -8,7 +8,7 @@ predict, it does not know.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable
 from typing import NamedTuple
 
 import numpy as np
@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from clock.units import format_duration
 from featurizer.catalog import Catalog
 from featurizer.catalog_parts import PartReader
-from featurizer.market import BARS, QUOTES, Kind, StreamKey
+from featurizer.market import BARS, FIRST_USER_KIND, QUOTES, Kind, StreamKey, StreamRequest
 
 __all__ = ["Foreknown", "foreknown"]
 
@@ -63,7 +63,7 @@ class Foreknown(NamedTuple):
 
 
 def foreknown(
-    catalog: Catalog, instruments: tuple[str, ...], span: tuple[int, int]
+    catalog: Catalog, reads: Iterable[StreamRequest], span: tuple[int, int]
 ) -> list[Foreknown]:
     """Return the columns of bars and of the user's kinds that know later prices.
 
@@ -72,33 +72,24 @@ def foreknown(
 
     Args:
         catalog: The catalog.
-        instruments: Those to look at.
+        reads: Streams and columns that a run reads: what lies unread beside them leaks nothing.
         span: First instant and the one after the last.
     """
     found = []
     held = set(catalog.streams())
-    for name in instruments:
-        if (name, QUOTES.name) not in held:
-            continue  # bars alone: there is nothing to hold them against
-        times, mids = _mids(catalog, name, span)
-        for key, kind in _given(catalog, name):
-            rows = _rows(catalog, key, kind, span)
-            for column in _numbers(kind):
-                seen = _look(key, column, rows, times, mids)
+    for request in reads:
+        kind, prices = catalog.kind(request.kind), (request.instrument, QUOTES.name)
+        is_given = kind.number >= FIRST_USER_KIND or kind.name == BARS.name
+        if not is_given or prices not in held:
+            continue  # without quotes there is nothing to hold a column against
+        times, mids = _mids(catalog, request.instrument, span)
+        rows = _rows(catalog, request.key, kind, span)
+        for column in request.columns:
+            if kind.columns.get(column) == "float64":
+                seen = _look(request.key, column, rows, times, mids)
                 if seen is not None:
                     found.append(seen)
     return found
-
-
-def _given(catalog: Catalog, instrument: str) -> Iterator[tuple[StreamKey, Kind]]:
-    for key in catalog.streams():
-        kind = catalog.kind(key[1])
-        if key[0] == instrument and (kind.number >= 100 or kind.name == BARS.name):
-            yield key, kind
-
-
-def _numbers(kind: Kind) -> list[str]:
-    return [name for name, type_ in kind.columns.items() if type_ == "float64"]
 
 
 def _look(

@@ -18,6 +18,7 @@ from backtester.causality.futures import Future
 from backtester.run import Mode
 from backtester.scenario import Scenario
 from backtester.trace import TraceEntry
+from featurizer.market import StreamRequest
 
 __all__ = ["Probe", "Seen", "Subject", "in_another_folder", "look", "trace_of"]
 
@@ -83,6 +84,7 @@ def trace_of(
     *,
     mode: Mode | None = None,
     windows: int | None = None,
+    reads: list[StreamRequest] | None = None,
 ) -> list[TraceEntry]:
     """Return the trace of a run, complete up to *last*; by default to its end.
 
@@ -93,6 +95,7 @@ def trace_of(
         last: Instant after which nothing is needed.
         mode: As in `backtester.run.run_scenario`.
         windows: How many windows to run at most.
+        reads: Takes the streams and columns that the run reads.
 
     Raises:
         InputError: If the scenario cannot be run.
@@ -109,6 +112,8 @@ def trace_of(
         for name in scenario.inference_config
     }
     run = Run(scenario, strategy, catalog, predictors, mode=mode, keep_trace=True)
+    if reads is not None:
+        reads += run.requests
     try:
         for done, reached in enumerate(run.advance(window_rows), start=1):
             if done == windows or (last is not None and reached > last):

@@ -8,6 +8,7 @@ from backtester.causality.acts import watched
 from backtester.causality.foreknowledge import foreknown
 from backtester.causality.probe import Subject, trace_of
 from backtester.trace import TraceEntry
+from featurizer.market import StreamRequest
 
 __all__ = ["Witness", "bear_witness", "step_by_step"]
 
@@ -55,10 +56,11 @@ def bear_witness(subject: Subject, window_rows: int, *, watch: bool) -> Witness:
     catalog = open_catalog(subject.scenario)
     if not watch:
         return Witness(trace_of(subject, catalog, window_rows), doubts, [])
+    reads: list[StreamRequest] = []
     with watched() as acts:
-        entries = trace_of(subject, catalog, window_rows)
+        entries = trace_of(subject, catalog, window_rows, reads=reads)
     data = subject.scenario.data
-    known = foreknown(catalog, data.instruments, (data.start, data.until))
+    known = foreknown(catalog, reads, (data.start, data.until))
     return Witness(entries, doubts + acts.sentences(), [column.sentence() for column in known])
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from backtester.causality.foreknowledge import foreknown
 from featurizer.catalog import Catalog
-from featurizer.market import FIRST_USER_KIND, Kind
+from featurizer.market import FIRST_USER_KIND, Kind, StreamRequest
 from featurizer.synthetic import SyntheticMarket, synthetic_instruments, synthetic_records
 
 SECOND = 1_000_000_000
@@ -45,6 +45,7 @@ HONEST = {
     "range_so_far": lambda g: np.maximum.accumulate(g.at(0)),
     "noise": lambda g: g.noise(),
     "constant": lambda g: np.ones(len(g.grid)),
+    "unread": lambda g: g.at(1),
     "skill": lambda g: g.at(1) - g.at(0) + g.noise() * np.std(g.at(1) - g.at(0)),
 }
 KNOWING = {
@@ -68,7 +69,8 @@ def found(tmp_path_factory: pytest.TempPathFactory) -> dict[str, float]:
     stamps = dict.fromkeys(("event_time", "receipt_time"), given.grid)
     catalog.write(NAME, "signals", {**stamps, "sequence": np.arange(len(given.grid)), **columns})
     span = (int(given.times[0]), int(given.times[-1]))
-    seen = foreknown(Catalog(root), (NAME,), span)
+    read = [StreamRequest(NAME, "signals", tuple(name for name in columns if name != "unread"))]
+    seen = foreknown(Catalog(root), read, span)
     assert all(column.column in column.sentence() for column in seen)
     return {column.column: column.ahead_ns / SECOND for column in seen}
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -16,10 +17,14 @@ pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).parents[3]
 SECOND = 1_000_000_000
+FEW = ["quickstart", "serving-breaker", "serving-variants"]
+"""All take minutes: `LIGHTCONE_ALL_SCENARIOS=1` tries every one that makes its own market."""
+
 SHIPPED = [
     path.stem
     for path in sorted((ROOT / "scenarios").glob("*.yaml"))
     if load_scenario(path).data.synthetic is not None
+    and (path.stem in FEW or "LIGHTCONE_ALL_SCENARIOS" in os.environ)
 ]
 
 
