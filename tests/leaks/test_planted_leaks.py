@@ -5,6 +5,7 @@ Some mistakes are planted in the library itself, so every run is made in a proce
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
 from typing import Any
@@ -64,6 +65,11 @@ def orders(subject: Subject) -> list[bytes]:
     return [entry for _, entry in trace if entry[16:24] == ORDER]
 
 
+TWINS = [name for name in LEAKS if honest_settings(name)]
+if "LIGHTCONE_ALL_SCENARIOS" not in os.environ:
+    TWINS = TWINS[::4]  # each takes seconds to find nothing
+
+
 @pytest.mark.parametrize("name", LEAKS)
 def test_a_planted_leak_changes_a_decision_and_is_found(
     name: str, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -88,7 +94,7 @@ def test_a_scaler_fitted_on_all_data_is_found_by_training_again(
     assert [told for told in verdict.leaks if told.startswith("training: `scaled` of the row")]
 
 
-@pytest.mark.parametrize("name", [name for name in LEAKS if honest_settings(name)])
+@pytest.mark.parametrize("name", TWINS)
 def test_without_its_mistake_no_leak_is_found(
     name: str, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
