@@ -169,7 +169,8 @@ def inference_configs(
 def serving(draw: st.DrawFn) -> dict[str, Any]:
     """Draw a loop and deployments with any policies, as the tests of the stack do."""
     block = draw(blocks())
-    named = str(block).replace("'TOKEN'", "'SIM.BETA'").replace("'COIN'", "'SIM.ALPHA'")
+    # priorities may name only instruments of the run, and a case has one or two
+    named = str(block).replace("'TOKEN'", "'SIM.ALPHA'").replace("'COIN'", "'SIM.ALPHA'")
     block = ast.literal_eval(named)
     if isinstance(block.get("cache", {}).get("step"), dict):
         block["cache"]["step"] = 1.0  # of whatever the model reads

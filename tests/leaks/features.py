@@ -26,7 +26,7 @@ class OverQuotes(FeatureDefinition):
     honest: bool = False
 
     def inputs(self) -> tuple[Input, ...]:
-        return (Market("quotes", ("bid_price", "ask_price")),)
+        return (Market("quotes", ("bid_price", "ask_price", "bid_quantity", "ask_quantity")),)
 
     def start(self) -> Held:
         return Held()
@@ -44,8 +44,8 @@ class OverQuotes(FeatureDefinition):
         raise NotImplementedError
 
     def causal(self, times: Array, mid: Array, batch: Batch) -> Array:
-        """The same idea with what is known: where the price was a second ago."""
-        return mid - _as_of(times, mid, times - SECOND)
+        """A direction from each quote alone: which side shows more."""
+        return batch.columns[2] - batch.columns[3]
 
 
 class CentredWindow(OverQuotes):
@@ -159,9 +159,6 @@ class LastOfTheInstant(OverQuotes):
     def careless(self, times: Array, mid: Array, batch: Batch) -> Array:
         last = np.searchsorted(times, times, side="right") - 1
         return mid[last] - mid
-
-    def causal(self, times: Array, mid: Array, batch: Batch) -> Array:
-        return mid - np.append(mid[:1], mid[:-1])
 
 
 class OverTrades(OverQuotes):

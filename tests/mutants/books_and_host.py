@@ -62,7 +62,7 @@ def request_counted_twice(patch: Patch) -> None:
 def helper_reads_the_host_clock(patch: Patch) -> None:
     """A helper of ours looks at the host's clock when a strategy buys."""
     ours = {"__name__": "backtester.strategies.helper", "time": time, "real": Context.buy}
-    exec("def buy(*args):\n    time.time()\n    return real(*args)", ours)
+    exec("def buy(*args, **options):\n    time.time()\n    return real(*args, **options)", ours)
     patch.setattr(Context, "buy", ours["buy"])
 
 

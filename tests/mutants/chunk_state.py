@@ -19,7 +19,7 @@ def mid_less_the_mean_of_its_chunk(patch: Patch) -> None:
     """A feature is normalised by its chunk."""
 
     def value(self: MidPrice, bid: Any, ask: Any) -> Any:
-        return (bid + ask) * 0.5 + (np.mean(bid) if len(bid) else 0.0) * 1e-6
+        return (bid + ask) * 0.5 + (np.mean(bid) if np.size(bid) else 0.0) * 1e-6
 
     patch.setattr(MidPrice, "value", value)
 

@@ -6,7 +6,6 @@ from typing import Any
 
 import backtester.account as account
 import backtester.money as money
-import backtester.venue.liquidation as liquidation
 from backtester.account import Account, Booking, Wallet
 from backtester.account_units import Units
 from backtester.orders import Reason
@@ -217,18 +216,6 @@ def insurance_is_taken_for_profit(patch: Patch) -> None:
     wrap(patch, Account, "apply_payment", make)
 
 
-def only_marks_of_the_present_are_looked_at(patch: Patch) -> None:
-    """A fill that leaves too little is not noticed before the next quote."""
-
-    def make(real: Any) -> Any:
-        def after(self: Liquidator, now: int) -> None:
-            return None
-
-        return after
-
-    wrap(patch, liquidation.Liquidator, "after", make)
-
-
 PLANTS = [
     rebates_are_kept,
     every_fill_is_a_takers,
@@ -249,5 +236,4 @@ PLANTS = [
     orders_outlive_a_liquidation,
     insurance_covers_what_is_still_at_risk,
     insurance_is_taken_for_profit,
-    only_marks_of_the_present_are_looked_at,
 ]

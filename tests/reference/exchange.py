@@ -121,6 +121,8 @@ class Exchange(Taker):
 
     def _act(self, own: Own) -> None:
         if own.state == "waiting" and own.touched:
+            if own.called or own.grown:
+                self._catch_up(own)  # it grows first, and is triggered with all its lots
             self._trigger(own)
         else:
             self._catch_up(own)

@@ -193,7 +193,7 @@ def pytester_run(folder: Path) -> Any:
             cwd=folder,
             capture_output=True,
             text=True,
-            env={**os.environ, "PYTHONPATH": path},
+            env={**os.environ, "PYTHONPATH": path, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"},
         )
         return made.stdout
 

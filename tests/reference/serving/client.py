@@ -335,4 +335,5 @@ class InferenceLoop:
         """Return the share of the replicas' time in `[start, until)` spent serving."""
         busy = sum(deployment.busy_ns(until) for deployment in self.deployments)
         replicas = sum(variant.num_replicas for variant in self.client.variants)
-        return busy / (replicas * (until - start))
+        offered = replicas * (until - start)
+        return busy / offered if offered else 0.0
