@@ -237,6 +237,8 @@ def close(
         newest = m[f.ANSWERED_ROWS] + about(m, q)
         m[q + f.SUPERSEDED] = int(m[q + f.ORDINAL] < m[newest])
         m[newest] = max(m[newest], m[q + f.ORDINAL])
+    if m[q + f.OUTCOME] != f.COMPLETED:
+        m[q + f.SOURCE] = -1  # a hit that came too late repeats nothing
     place = m[f.OUTCOMES]
     for column in range(f.OUTCOME_COLUMNS):
         o[place, f.O_OUTCOME + column] = m[q + f.NUMBER + column]
