@@ -233,6 +233,22 @@ class Account:
             instrument, lots, ticks, fee, realised, wallet.cash, position, basis, net, closed
         )
 
+    def restore(
+        self, instrument: str, position: int, basis: int, fees: int, traded: tuple[int, int]
+    ) -> None:
+        """Take over a position that was kept elsewhere; the wallets are the caller's.
+
+        Args:
+            instrument: Id of the instrument.
+            position: Signed lots.
+            basis: Its cost.
+            fees: Of opening it.
+            traded: Lots bought and sold in all.
+        """
+        self.positions[instrument], self.bases[instrument] = position, basis
+        self._entry_fees[instrument] = fees
+        self._bought[instrument], self._sold[instrument] = traded
+
     def apply_payment(self, instrument: str, booking: Booking, amount: int) -> LedgerEntry:
         """Book funding, or what the insurance fund pays, in the currency of an instrument.
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import polars as pl
 
 __all__ = ["ColumnStore"]
 
@@ -36,6 +37,12 @@ class ColumnStore:
         )
         self.rows = []
 
+    def add(self, columns: list[Any]) -> None:
+        """Take rows that are columns already; texts as a series."""
+        self.close_window()
+        if len(columns[0]):
+            self._chunks.append([np.array(c) if isinstance(c, np.ndarray) else c for c in columns])
+
     def to_columns(self) -> dict[str, Any]:
         """Return all rows as columns."""
         self.close_window()
@@ -44,7 +51,8 @@ class ColumnStore:
         for place, (name, kind) in enumerate(self.columns.items()):
             parts = [chunk[place] for chunk in self._chunks]
             if kind is str:
-                result[name] = [text for part in parts for text in part]
+                texts = [pl.Series(part, dtype=pl.String) for part in parts]
+                result[name] = pl.concat(texts) if texts else pl.Series([], dtype=pl.String)
             else:
                 result[name] = np.concatenate([np.empty(0, dtype=empty[kind]), *parts])
         return result

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from backtester.orders import OrderRequest, Side
+from backtester.orders import Side
 from backtester.portfolio import PortfolioView
 
 if TYPE_CHECKING:
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from backtester.book_view import BookView
     from backtester.engine import Engine
     from backtester.order_manager import OpenOrder
-    from backtester.orders import TimeInForce
+    from backtester.orders import OrderRequest, TimeInForce
     from backtester.records import FeatureRow, Prediction
     from backtester.terms import Terms
 
@@ -185,18 +185,16 @@ class Context:
             OrderError: If the instrument, the quantity or a price is not one the venue knows, or
                 what is asked for does not go together.
         """
-        return self._engine.trader.submit(
-            OrderRequest(
-                instrument,
-                Side.BUY,
-                quantity,
-                limit_price,
-                time_in_force,
-                stop_price,
-                post_only,
-                reduce_only,
-                expires_at,
-            )
+        return self._engine.trader.order(
+            instrument,
+            Side.BUY,
+            quantity,
+            limit_price,
+            time_in_force,
+            stop_price,
+            post_only,
+            reduce_only,
+            expires_at,
         )
 
     def sell(
@@ -212,18 +210,16 @@ class Context:
         expires_at: int | None = None,
     ) -> int:
         """Send an order to sell; otherwise like `buy`, with the lowest price accepted."""
-        return self._engine.trader.submit(
-            OrderRequest(
-                instrument,
-                Side.SELL,
-                quantity,
-                limit_price,
-                time_in_force,
-                stop_price,
-                post_only,
-                reduce_only,
-                expires_at,
-            )
+        return self._engine.trader.order(
+            instrument,
+            Side.SELL,
+            quantity,
+            limit_price,
+            time_in_force,
+            stop_price,
+            post_only,
+            reduce_only,
+            expires_at,
         )
 
     def submit(self, request: OrderRequest) -> int:

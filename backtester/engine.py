@@ -7,12 +7,17 @@ from functools import partial
 from operator import index
 from typing import TYPE_CHECKING, Any
 
-from backtester.account import Units
+from backtester.account import Account, Units
 from backtester.bar_source import NoQuotes
 from backtester.callbacks import overrides
 from backtester.context import Context
 from backtester.desk import Desk
 from backtester.errors import OrderError, StrategyError
+from backtester.express.choice import may_go
+from backtester.express.handover import ExpressOrders, hand_over, report_of
+from backtester.express.lane import ExpressLane
+from backtester.express.rows import measure, take_rows
+from backtester.express.trader import ExpressTrader
 from backtester.gateway import Gateway
 from backtester.ledger import TradingLedger
 from backtester.money import PAYMENTS, Money, book_report
@@ -26,7 +31,7 @@ from backtester.trader import Trader
 from backtester.venue.venue import Venue
 from clock.errors import InputError, SimulationError, TimeWentBackwardsError
 from clock.nearest import nearest
-from clock.rank import Rank
+from clock.rank import FIRST_RANK, Rank
 from clock.simulated import SimulatedClock
 from clock.units import format_instant
 from inference.rows import MISSING
@@ -81,7 +86,6 @@ class Engine:
         self.units = units
         self.venue = venue
         self.money = money
-        self.belief = money.belief
         self.random = random
         self.ledger = TradingLedger(units, instruments)
         self.quotes: Mapping[str, QuoteSource | NoQuotes] = {}
@@ -91,6 +95,8 @@ class Engine:
         self.predictions: Mapping[str, ItemSource] = {}
         self.submit: Callable[[str, tuple[float, ...], int], int] | None = None
         self.context = Context(self)
+        self.latencies = latencies
+        self.decides_later = True
         self.desk = Desk(clock, latencies.decision)
         self.gateway = Gateway(clock, venue, self.ledger, latencies, admission, self._hear)
         venue.listener = self.gateway.publish
@@ -101,6 +107,7 @@ class Engine:
         }
         self.risk = money.limits(self)
         self.trader = Trader(self)
+        self.express: ExpressLane | None = None
         self._hears_orders = overrides(strategy, "on_order")
         self._hears_fills = overrides(strategy, "on_fill")
         self._on_order = self.timed("on_order", strategy.on_order)
@@ -116,6 +123,14 @@ class Engine:
     def timed(self, name: str, callback: Callable[..., None]) -> Callable[..., None]:
         """Return a callback, by its name, that keeps the strategy busy; see `Desk.timed`."""
         return self.desk.timed(name, callback)
+
+    @property
+    def belief(self) -> Account:
+        """Our account, as the reports received so far have it."""
+        if self.express is not None:
+            self.catch_up()
+            self.express.show_belief()
+        return self.money.belief
 
     # --- running -------------------------------------------------------------------------------
 
@@ -140,13 +155,23 @@ class Engine:
             run = partial(self._run_single, timeline.single.handler, timeline.stamped())
         else:
             run = partial(self._run_merged, timeline.merged())
-        self._driving = True
-        self._guard(run)
-        self._driving = False
-        self._guard(partial(self.clock.advance_to, until))
+        try:
+            self._driving = True
+            self._guard(run)
+            self._driving = False
+            self._guard(partial(self.clock.advance_to, until))
+            if self.express is not None:
+                self.express.hear(until, FIRST_RANK)
+        finally:
+            if self.express is not None:
+                measure(self.express, timeline)
+                take_rows(self.express, self.ledger)
+        if self.express is not None:
+            self.express.close_window()
 
     def stop(self) -> None:
         """Call `on_stop` at the end of the run; no order leaves from here."""
+        self.hand_over()
         self.is_stopped = True
         self._guard(
             partial(self._act, _BEFORE_EVERYTHING, "on_stop", self.strategy.on_stop, self.context)
@@ -199,6 +224,58 @@ class Engine:
         outer, self._action = self._action, (rank, callback)
         run(*args)
         self._action = outer
+
+    # --- the express lane ----------------------------------------------------------------------
+
+    def take_express(self) -> None:
+        """Send plain orders by the express lane, where the scenario has nothing that it lacks."""
+        if not may_go(self):
+            return
+        hears = 2 if self._hears_orders else int(self._hears_fills)
+        self.express = lane = ExpressLane(self, hears)
+        self.trader = ExpressTrader(self, lane)
+        self.manager = ExpressOrders(lane)
+        self.clock.join(lane)
+
+    def open_window(self) -> None:
+        """Go on with the venue's next window, which it has opened."""
+        if self.express is not None and self.express.open_window():
+            self.hand_over()
+        if self.express is not None:
+            self.clock.due = min(self.clock.due, self.express.due)
+
+    def catch_up(self) -> None:
+        """Hear the reports that have come in by now, where nobody is called for them."""
+        lane = self.express
+        if lane is not None and lane.has_news(self.clock.now):
+            lane.hear(self.clock.now, self.place().rank)
+
+    def hear_express(self, row: int) -> None:
+        """Hand a report of the express lane to the strategy."""
+        assert self.express is not None
+        self._tell(report_of(self.express, row))
+
+    def hand_over(self, *, in_danger: bool = False) -> None:
+        """Leave the express lane for good, and go on with the venue in Python.
+
+        Args:
+            in_danger: Whether the last fill may have brought the account near its liquidation.
+        """
+        lane, trader, manager = self.express, self.trader, self.manager
+        if lane is None:
+            return
+        assert isinstance(trader, ExpressTrader)
+        assert isinstance(manager, ExpressOrders)
+        self.catch_up()
+        self.manager = manager.hand_over()
+        measure(lane, self._timeline)
+        take_rows(lane, self.ledger)
+        hand_over(lane)
+        self.express = None
+        self.trader = trader.hand_over()
+        self.clock.join(None)
+        if in_danger and self.money.liquidator is not None:
+            self.money.liquidator.after(self.clock.now)
 
     # --- reading -------------------------------------------------------------------------------
 
@@ -334,11 +411,14 @@ class Engine:
         now = self.clock.now
         self.ledger.report(report, now)
         self.manager.hear(report)
-        entry = book_report(self.belief, report)
+        entry = book_report(self.money.belief, report)
         if entry is not None:
             self.ledger.believed(now, entry)
         if report.kind in PAYMENTS:
             return  # of no order: whoever wants to know looks at the portfolio
+        self._tell(report)
+
+    def _tell(self, report: Report) -> None:
         fill, rank = report.fill, Rank.ORDER_REPORT
         if self._hears_orders:
             self._act(rank, "on_order", self._on_order, self.context, report)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import numpy as np
 
-from backtester.account import Account, LedgerEntry
+from backtester.account import Account
 from backtester.errors import BooksDisagreeError
+from backtester.ledger import Booked
 from backtester.valuation import Valuation
 from featurizer.market import Array, Records
 
@@ -16,6 +17,7 @@ __all__ = ["EquitySampler", "mids_of", "sampling_period"]
 _SECOND = 1_000_000_000
 _LADDER = tuple(_SECOND * s for s in (1, 10, 60, 300, 900, 3600, 14_400, 86_400))
 _MOST_POINTS = 50_000
+_NOTHING = Booked(*(np.empty(0, np.int64) for _ in Booked._fields))
 
 
 def sampling_period(duration_ns: int) -> int:
@@ -63,7 +65,7 @@ class EquitySampler:
     def sample(
         self,
         marks: Mapping[str, tuple[Array, Array]],
-        entries: Sequence[tuple[int, LedgerEntry]],
+        booked: Booked,
         until: int,
     ) -> None:
         """Sample a window that was traded.
@@ -71,13 +73,13 @@ class EquitySampler:
         Args:
             marks: Instants of the venue's records in the window and its mid after each, by
                 instrument. Shape (n,) each.
-            entries: What the venue booked in it, in order.
+            booked: What the venue booked in it.
             until: Its end; an instant at it belongs to the next window.
         """
         grid = np.arange(self._next, until, self._period, dtype=np.int64)
         if len(grid):
             self._next = int(grid[-1]) + self._period
-        self._chunks.append(self._columns(grid, marks, entries))
+        self._chunks.append(self._columns(grid, marks, booked))
 
     def to_columns(self, final: tuple[int, Mapping[str, float]]) -> dict[str, np.ndarray]:
         """Return the curve, closed by the mark at the end of the run.
@@ -87,7 +89,7 @@ class EquitySampler:
         """
         until, mids = final
         marks = {name: (np.array([until]), np.array([mids[name]])) for name in self._instruments}
-        self._chunks.append(self._columns(np.array([until]), marks, ()))
+        self._chunks.append(self._columns(np.array([until]), marks, _NOTHING))
         report = self._valuation.currency
         names = ["time", "equity", "cash"]
         names += [f"cash:{name}" for name in self._cash if name != report]
@@ -109,16 +111,16 @@ class EquitySampler:
         self,
         grid: Array,
         marks: Mapping[str, tuple[Array, Array]],
-        entries: Sequence[tuple[int, LedgerEntry]],
+        booked: Booked,
     ) -> list[np.ndarray]:
         per_currency, rates = self._units.per_currency, self._valuation.rates
-        cash = {name: self._sample_cash(name, entries, grid) for name in self._cash}
+        cash = {name: self._sample_cash(name, booked, grid) for name in self._cash}
         mids = {name: self._sample_mid(name, marks[name], grid) for name in self._instruments}
         worth = {name: units / per_currency for name, units in cash.items()}
         columns = []
         for name in self._instruments:
             unit, mid = self._units[name], mids[name]
-            lots, basis = self._sample_position(name, entries, grid)
+            lots, basis = self._sample_position(name, booked, grid)
             if unit.is_spot:
                 worth[unit.base] = worth[unit.base] + lots * (unit.per_lot / per_currency)
             else:
@@ -135,18 +137,12 @@ class EquitySampler:
         own = cash[report] if report in cash else np.zeros(len(grid))
         return [grid, equity, own / per_currency, *others, *columns]
 
-    def _sample_cash(
-        self, currency: str, entries: Sequence[tuple[int, LedgerEntry]], grid: Array
-    ) -> Array:
-        own = [
-            (instant, entry.cash)
-            for instant, entry in entries
-            if self._units[entry.instrument].currency == currency
-        ]
-        instants = np.array([instant for instant, _ in own], dtype=np.int64)
-        cashes = np.array([self._cash[currency], *(cash for _, cash in own)], dtype=np.int64)
+    def _sample_cash(self, currency: str, booked: Booked, grid: Array) -> Array:
+        paid_in = [self._units[name].currency == currency for name in self._instruments]
+        own = np.array(paid_in)[booked.instruments]
+        cashes = np.concatenate([[self._cash[currency]], booked.cash[own]])
         self._cash[currency] = int(cashes[-1])
-        return cashes[np.searchsorted(instants, grid, side="right")]
+        return cashes[np.searchsorted(booked.instants[own], grid, side="right")]
 
     def _sample_mid(self, name: str, marks: tuple[Array, Array], grid: Array) -> Array:
         instants, mids = marks
@@ -159,14 +155,11 @@ class EquitySampler:
             self.first_mids[name] = float(mids[0])
         return np.where(count > 0, mids[np.maximum(count - 1, 0)], before)
 
-    def _sample_position(
-        self, name: str, entries: Sequence[tuple[int, LedgerEntry]], grid: Array
-    ) -> tuple[Array, Array]:
-        own = [(instant, entry) for instant, entry in entries if entry.instrument == name]
-        instants = np.array([instant for instant, _ in own], dtype=np.int64)
-        states = np.array(
-            [self._state[name], *((e.position, e.basis) for _, e in own)], dtype=np.int64
-        )
-        self._state[name] = (int(states[-1, 0]), int(states[-1, 1]))
-        sampled = states[np.searchsorted(instants, grid, side="right")]
-        return sampled[:, 0], sampled[:, 1]
+    def _sample_position(self, name: str, booked: Booked, grid: Array) -> tuple[Array, Array]:
+        own = booked.instruments == self._instruments.index(name)
+        lots, basis = self._state[name]
+        positions = np.concatenate([[lots], booked.positions[own]])
+        bases = np.concatenate([[basis], booked.bases[own]])
+        self._state[name] = (int(positions[-1]), int(bases[-1]))
+        places = np.searchsorted(booked.instants[own], grid, side="right")
+        return positions[places], bases[places]

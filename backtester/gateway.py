@@ -77,6 +77,11 @@ class Gateway:
         self._sent = self._reports = 0
         self.in_flight = {"orders": 0, "changes": 0, "reports": 0}
 
+    @property
+    def is_open(self) -> bool:
+        """Whether the venue's door lets everything in."""
+        return self._admission.is_open
+
     # --- there ---------------------------------------------------------------------------------
 
     def send(self, message: Message) -> int:
@@ -127,6 +132,32 @@ class Gateway:
             Outcome(_K.REJECTED, reason, o.number, name, sent_at, ordinal, o.lots, is_last=True)
             for o in _orders_of(message)
         ]
+
+    # --- from the express lane -----------------------------------------------------------------
+
+    def resume(self, last_arrival: int, reports: int, last_report: int) -> None:
+        """Go on after what the express lane has sent; what is on its way has been taken over.
+
+        Args:
+            last_arrival: When the last message arrives.
+            reports: Number of the newest report.
+            last_report: When it arrives.
+        """
+        self._last_arrival, self._last_report = last_arrival, last_report
+        self._reports = reports
+
+    def resume_message(self, message: Message, arrives_at: int) -> None:
+        """Take over a message that is on its way."""
+        self._sent += 1
+        self._count(message, 1)
+        action = partial(self._arrive, message)
+        self._clock.call_at(arrives_at, action, Rank.VENUE_ARRIVAL, (self._sent,))
+
+    def resume_report(self, report: Report, visible_at: int) -> None:
+        """Take over a report that is on its way."""
+        self.in_flight["reports"] += 1
+        action = partial(self._deliver, report)
+        self._clock.call_at(visible_at, action, Rank.ORDER_REPORT, (report.number,))
 
     # --- and back ------------------------------------------------------------------------------
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import cast
+from typing import NamedTuple, cast
 
 import numpy as np
 
@@ -12,10 +12,28 @@ from backtester.orders import NEVER_EXPIRES, CancelRequest, ModifyRequest, Order
 from backtester.trace import EntryKind, Trace, block
 from clock.rank import Rank
 
-__all__ = ["TradingLedger"]
+__all__ = ["Booked", "TradingLedger"]
 
 _NOTHING = float("nan")
 _FILL_WORDS = LedgerEntry._fields.index("basis") + 1
+
+
+class Booked(NamedTuple):
+    """Entries of the venue's books as columns. Shape (n,) each.
+
+    Attributes:
+        instants: When each was booked, in order.
+        instruments: Places in the scenario.
+        cash: Cash in the instrument's currency after it.
+        positions: Lots after it.
+        bases: Cost of them, in steps.
+    """
+
+    instants: np.ndarray
+    instruments: np.ndarray
+    cash: np.ndarray
+    positions: np.ndarray
+    bases: np.ndarray
 
 
 class TradingLedger:
@@ -30,7 +48,9 @@ class TradingLedger:
         self._units = units
         self._index = {name: place for place, name in enumerate(instruments)}
         self._entries: dict[EntryKind, list[tuple[int, ...]]] = {}
-        self.venue_entries: list[tuple[int, LedgerEntry]] = []
+        self._blocks: list[np.ndarray] = []
+        self._venue_entries: list[tuple[int, LedgerEntry]] = []
+        self._booked: list[Booked] = []
         self.orders = ColumnStore(
             {
                 "order": int,
@@ -212,7 +232,7 @@ class TradingLedger:
             entry: The books after it.
             rank: Rank at which it happened.
         """
-        self.venue_entries.append((report.venue_time, entry))
+        self._venue_entries.append((report.venue_time, entry))
         currency = self._units[entry.instrument].currency
         to_float = self._units.to_float
         fill = report.fill
@@ -284,6 +304,36 @@ class TradingLedger:
         """Keep a number of the strategy's own."""
         self.records.rows.append((now, name, value))
 
+    @property
+    def booked_in_window(self) -> Booked:
+        """What the venue booked in the present window, in order."""
+        entries = self._venue_entries
+        later = Booked(
+            np.array([instant for instant, _ in entries], dtype=np.int64),
+            np.array([self._index[entry.instrument] for _, entry in entries], dtype=np.int64),
+            *(
+                np.array([getattr(entry, name) for _, entry in entries], dtype=np.int64)
+                for name in ("cash", "position", "basis")
+            ),
+        )
+        # the express lane hands over before the venue itself books anything
+        parts = [*self._booked, later]
+        return Booked(*(np.concatenate(columns) for columns in zip(*parts, strict=True)))
+
+    def add(self, entries: np.ndarray) -> None:
+        """Take trace entries that are made already; all belong to the present window."""
+        self._blocks.append(entries)
+
+    def add_booked(self, booked: Booked) -> None:
+        """Take columns of what the venue booked."""
+        self._booked.append(booked)
+
+    def resume(self, booked: int, believed: int, changed: int) -> None:
+        """Go on after so many entries of the venue's books and of ours, and so many changes."""
+        self._counts[EntryKind.VENUE_LEDGER] = booked
+        self._counts[EntryKind.BELIEF_LEDGER] = believed
+        self._changed = changed
+
     def close_window(self, trace: Trace) -> None:
         """Hand the window's entries to the trace."""
         for kind, rows in self._entries.items():
@@ -291,8 +341,10 @@ class TradingLedger:
             # NumPy refuses, which is better than a digest of something else
             table = np.array(rows, dtype=np.int64)
             trace.add(block(kind, table[:, 0], table[:, 1], table[:, 2], table[:, 3:]))
-        self._entries = {}
-        self.venue_entries = []
+        for entries in self._blocks:
+            trace.add(entries)
+        self._entries, self._blocks = {}, []
+        self._venue_entries, self._booked = [], []
         for store in (
             self.orders,
             self.order_changes,

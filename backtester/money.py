@@ -95,6 +95,11 @@ class Money:
         return opening - self.valuation.equity(self.belief, mids)
 
     @property
+    def has_funding(self) -> bool:
+        """Whether positions pay or receive funding."""
+        return self._config is not None
+
+    @property
     def account(self) -> Account:
         """The venue's account of us."""
         return self.clearing.account

@@ -44,6 +44,15 @@ class OrderEntry:
         self._last_sent = (-1, -1)
         self.count = 0
 
+    def resume(self, count: int, last_sent: tuple[int, int]) -> None:
+        """Go on after so many orders.
+
+        Args:
+            count: How many there were.
+            last_sent: When the last message left, and its place among those of that instant.
+        """
+        self.count, self._last_sent = count, last_sent
+
     def make(self, request: OrderRequest, sent_at: int) -> Order:
         """Return the next order.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from backtester.account_units import Units
@@ -143,6 +144,15 @@ class OrderManager:
         elif kind is ReportKind.MODIFY_REJECTED or report.reason is Reason.REQUESTED:
             believed.changes -= 1
             believed.asked = believed.asked if believed.changes else 0
+
+    @staticmethod
+    def believe(order: Order, state: OrderState, told: Sequence[int]) -> _Believed:
+        """Return what we know of an order: its total, limit, fills, cancels, changes and `asked`."""
+        believed = _Believed(order)
+        believed.state = state
+        believed.lots, believed.limit_ticks, believed.filled = told[:3]
+        believed.cancels, believed.changes, believed.asked = told[3:]
+        return believed
 
     def find(self, number: int) -> Order | None:
         """Return an order that is open as far as we know, None where it has ended."""

@@ -168,6 +168,7 @@ class Run:
             self.events += sum(len(records) for records in window.ours.values())
             self.admission.open_window(self._venue_quotes(window))
             self.venue.open_window(window.venue)
+            engine.open_window()
             self.money.open_window(window.venue)
             if self.lineage is not None:
                 self.lineage.open_window(window.ours)
@@ -183,7 +184,7 @@ class Run:
                 self.outlook.read(window.ours, asked, window.until)
             self.equity.sample(
                 {name: self.venue.mid_series(name) for name in self.names},
-                engine.ledger.venue_entries,
+                engine.ledger.booked_in_window,
                 window.until,
             )
             engine.ledger.close_window(self.trace)
@@ -299,10 +300,13 @@ class Run:
         if self.mode == "lockstep":
             self._lockstep = self._make_lockstep(names)
             rows, answers = self._lockstep.row_source, self._lockstep.answer_sources
+        self.engine.decides_later = not self.planes.loops
         self.engine.rows = rows if graph is not None else None
         self.engine.predictions = {
             loop.name: source for loop, source in zip(self.planes.loops, answers, strict=True)
         }
+        if self.lineage is None:  # which takes down what the venue in Python does
+            self.engine.take_express()
 
     def _make_lockstep(self, names: tuple[str, ...]) -> LockstepPlanes:
         from backtester.lockstep import LockstepPlanes

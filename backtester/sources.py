@@ -157,6 +157,26 @@ class QuoteSource(MarketSource):
         count = self.seen(place)
         return self._measure(count - 1) if count else self._measured_before
 
+    def seen_from(self, source: ItemSource, instants: np.ndarray) -> np.ndarray:
+        """Return how many quotes of this window are visible when items of a source are delivered.
+
+        Args:
+            source: Another one, whose items all have its rank.
+            instants: When each item is delivered. Shape (n,).
+        """
+        earlier = (self.rank, *self.key) < (source.rank, *source.key)
+        return self.times.searchsorted(instants, side="right" if earlier else "left")
+
+    def measured(self, counts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return mid and event time of the newest of so many quotes. Shape (n,) each."""
+        mid, stamp = self._measured_before
+        mids, stamps = np.full(len(counts), mid), np.full(len(counts), stamp)
+        own = counts > 0
+        bids, asks, times, _, _ = self._measured
+        places = counts[own] - 1
+        mids[own], stamps[own] = (bids[places] + asks[places]) / 2, times[places]
+        return mids, stamps
+
     def book(self, place: Place) -> BookView:
         """Return the best levels of the newest visible quote, none before it."""
         count = self.seen(place)

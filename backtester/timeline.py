@@ -43,12 +43,14 @@ class Timeline:
         subscriptions: Sources, each holding its present window.
 
     Attributes:
+        sources: Those that have items.
         single: The only source with items, when there is one and all its items have its own rank:
             the engine then runs its shortest loop. None otherwise.
     """
 
     def __init__(self, subscriptions: Sequence[Subscription]) -> None:
         self._subscriptions = [s for s in subscriptions if len(s.source.times)]
+        self.sources = [s.source for s in self._subscriptions]
         self._length = sum(len(s.source.times) for s in self._subscriptions)
         self._clocked: Iterator[int] = iter(())
         self._reached = 0
@@ -103,6 +105,13 @@ class Timeline:
             [items[c][i] for c, i in zip(self._codes, self._indices, strict=True)],
             strict=False,
         )
+
+    def turn(self) -> tuple[int, int, int]:
+        """Return rank, place in `sources`, and index of the item being delivered."""
+        index = self._reached - self._clocked.__length_hint__() - 1  # type: ignore[attr-defined]
+        if self.single is not None:
+            return self.single.source.rank, 0, index
+        return self._ranks[index], self._codes[index], self._indices[index]
 
     def place(self, now: int) -> Place:
         """Return the place of the item being delivered.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from backtester.errors import OrderError
 from backtester.order_entry import OrderEntry
@@ -36,6 +36,14 @@ class Trader:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
         self._entry = OrderEntry(engine.units)
+
+    def order(self, *asked: Any) -> int:
+        """Send an order given by the fields of a request; return its number."""
+        return self.submit(OrderRequest(*asked))
+
+    def resume(self, count: int, last_sent: tuple[int, int]) -> None:
+        """Go on counting after so many orders; the last message left at an instant, as which."""
+        self._entry.resume(count, last_sent)
 
     def submit(self, request: OrderRequest) -> int:
         """Send an order; return its number."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from heapq import heappop, heappush
+from typing import Protocol
 
 from clock.base import NEVER, Action, Handle, Key
 from clock.errors import ClockError, CycleError, TimeWentBackwardsError
@@ -16,6 +17,21 @@ MAX_ACTIONS_AT_ONCE = 1_000_000
 """How many actions may re-open one instant in all: cycles that fan out never get deep."""
 
 _NAMED_IN_CYCLE = 5
+
+
+class Lane(Protocol):
+    """An agenda of its own beside the clock's, for things that come in great numbers.
+
+    Attributes:
+        due: Instant of its next entry.
+        rank: Rank of that.
+    """
+
+    due: int
+    rank: int
+
+    def run_before(self, instant: int, rank: int) -> None:
+        """Run some or all of what is due before `(instant, rank)`, and move `due` accordingly."""
 
 
 class SimulatedClock:
@@ -34,7 +50,16 @@ class SimulatedClock:
     timer 5
     """
 
-    __slots__ = ("_heap", "_now", "_reopened", "_reopened_at", "_running", "_ticket", "due")
+    __slots__ = (
+        "_heap",
+        "_lane",
+        "_now",
+        "_reopened",
+        "_reopened_at",
+        "_running",
+        "_ticket",
+        "due",
+    )
 
     def __init__(self, start: int) -> None:
         self._now = start
@@ -43,6 +68,7 @@ class SimulatedClock:
         self._running: Handle | None = None
         self._reopened = 0
         self._reopened_at = start
+        self._lane: Lane | None = None
         self.due = NEVER
         """Instant of the earliest entry, or `NEVER`; a cancelled entry may make it too early."""
 
@@ -105,7 +131,10 @@ class SimulatedClock:
             raise ClockError("an action must not advance the clock that runs it. Use `call_at`.")
         if self.due <= instant:
             try:
-                self._run_before((instant, rank, key))
+                if self._lane is None:
+                    self._run_before((instant, rank, key))
+                else:
+                    self._run_beside(self._lane, (instant, rank, key))
             finally:
                 self._running = None
         self._now = instant
@@ -130,21 +159,48 @@ class SimulatedClock:
             )
         self._now = instant
 
+    def join(self, lane: Lane | None) -> None:
+        """Let a lane keep an agenda of its own beside that of the clock; None lets it go."""
+        self._lane = lane
+
     def _run_before(self, limit: tuple[int, int, Key]) -> None:
         heap = self._heap
         # An entry has two fields more than the limit, so that an equal one compares as later.
         while heap and heap[0] < limit:
-            entry = heappop(heap)
-            self.due = heap[0][0] if heap else NEVER
-            handle = entry[4]
-            action = handle._action
-            if action is None:
-                continue
-            self._now = entry[0]
-            if handle._depth:
-                self._count_reopening(handle)
-            self._running = handle
-            action()
+            self._run_first()
+
+    def _run_first(self) -> None:
+        heap = self._heap
+        entry = heappop(heap)
+        self.due = heap[0][0] if heap else NEVER
+        handle = entry[4]
+        action = handle._action
+        if action is None:
+            return
+        self._now = entry[0]
+        if handle._depth:
+            self._count_reopening(handle)
+        self._running = handle
+        action()
+
+    def _run_beside(self, lane: Lane, limit: tuple[int, int, Key]) -> None:
+        """Run what is due here and in a lane, in their common order."""
+        heap = self._heap
+        while self._lane is lane:
+            turn = (lane.due, lane.rank)
+            first = heap[0] if heap else None
+            if turn < limit and (first is None or turn < first):
+                instant, rank = limit[:2] if first is None or limit < first else first[:2]
+                self._running = None
+                lane.run_before(instant, rank)
+            elif first is not None and first < limit:
+                self._run_first()
+            else:
+                break
+        else:  # it has handed over to the agenda
+            self._run_before(limit)
+            return
+        self.due = min(heap[0][0] if heap else NEVER, lane.due)
 
     def _count_reopening(self, handle: Handle) -> None:
         if self._reopened_at != self._now:

@@ -147,6 +147,23 @@ class TopOfBook:
         self.ask_lots = round(ask_quantity / self._lot)
         self.has_quote = True
 
+    def columns(self) -> tuple[Array, ...]:
+        """Return instants, bids, their quantities, asks and theirs, of this window."""
+        return (self._times, *self._columns)
+
+    def range_of_marks(self) -> tuple[int, int]:
+        """Return the least and the largest of twice the mids, in ticks, of this window."""
+        if not len(self._times):
+            return _NEVER, 0
+        both = self._columns[0] + self._columns[2]
+        return round(float(both.min()) / self._tick), round(float(both.max()) / self._tick)
+
+    def resume(self, index: int, taken: tuple[int, int]) -> None:
+        """Go on after so many quotes of this window, with what we took of bid and ask."""
+        if index:
+            self.advance(int(self._times[index - 1]))
+        self._taken = {1: taken[0], -1: taken[1]}
+
     def best(self, side: int) -> int:
         """Return the best price displayed on a side in ticks, 0 where there is none."""
         if side > 0:

@@ -51,6 +51,11 @@ class FeeSchedule:
         """
         return self._fees[instrument].charge(lots, ticks, now, is_maker, is_first)
 
+    def shares(self, instrument: str) -> tuple[Fraction, Fraction] | None:
+        """Return maker's and taker's share where a fee is that and nothing else, else None."""
+        fee = self._fees[instrument]
+        return (fee.maker, fee.taker) if isinstance(fee, _Share) else None
+
     def most(self, instrument: str, lots: int, ticks: int, *, is_first: bool) -> int:
         """Return what lots at a price, or at a better one, cost in fees at most.
 
@@ -71,12 +76,12 @@ class _Share:
 
     def __init__(self, units: Units, instrument: str, maker: Fraction, taker: Fraction) -> None:
         self._units, self._name = units, instrument
-        self._maker, self._taker = maker, taker
+        self.maker, self.taker = maker, taker
         self._most = max(maker, taker, Fraction(0))
 
     def charge(self, lots: int, ticks: int, now: int, is_maker: bool, is_first: bool) -> int:
         notional = self._units.notional(self._name, lots, ticks)
-        return share(self._maker if is_maker else self._taker, notional)
+        return share(self.maker if is_maker else self.taker, notional)
 
     def most(self, lots: int, ticks: int, is_first: bool) -> int:
         return lots * _up(self._most * self._units.notional(self._name, 1, ticks))

@@ -127,6 +127,15 @@ class Margin:
         }
         self._maintenance = {name: int(share * self._scale) for name, share in maintenance.items()}
 
+    @property
+    def scale(self) -> int:
+        """What every share is multiplied by, to be whole."""
+        return self._scale
+
+    def scaled(self, instrument: str) -> tuple[int, int]:
+        """Return initial and maintenance share of a perpetual, times the scale."""
+        return self._initial[instrument], self._maintenance[instrument]
+
     def unrealised(self, currency: str, twice_mids: Mapping[str, int]) -> int:
         """Return twice the unrealised profit of the perpetuals of a currency at their mids."""
         account, units = self._account, self._units

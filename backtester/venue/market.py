@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from operator import attrgetter
 
 import numpy as np
+from featurizer.market import Array
 
 from backtester.order_state import ENDED, OrderState
 from backtester.orders import (
@@ -40,6 +41,29 @@ class Market(Taking):
         self._tape = None
         if len(self.resting):
             self.resting.open_window(self.tape)
+
+    def resume(self, resting: list[LiveOrder], queue: Array, ahead: Array, row: int) -> None:
+        """Take over orders that rest, in the order of visits.
+
+        Args:
+            resting: The orders.
+            queue: Their columns for the scan. Shape (n, ORDER_WIDTH).
+            ahead: Lots of others ahead of each. Shape (n,).
+            row: Row of the tape that the scan has come to.
+        """
+        for live in resting:
+            order = live.order
+            self._live[order.number] = self._register.live[order.number] = live
+            self._clearing.hold(
+                order.number,
+                self.name,
+                order.side,
+                live.left,
+                live.limit_ticks,
+                is_first=not live.filled,
+            )
+        self.resting.open_window(self.tape, row)
+        self.resting.resume(resting, queue, ahead)
 
     def next_event(self, block: int) -> int:
         """Return when something may be due next, `NEVER` if nothing is.

@@ -29,6 +29,10 @@ class Register:
         self._outcomes: list[Outcome] = []
         self._ranks = 0
 
+    def resume(self, ranks: int) -> None:
+        """Go on after a rank among own orders."""
+        self._ranks = ranks
+
     def next_rank(self) -> int:
         """Return the next place among own orders."""
         self._ranks += 1

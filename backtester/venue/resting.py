@@ -65,6 +65,15 @@ class RestingOrders:
         self._cursor[ROW] = row
         self._cursor[NEXT] = 0
 
+    def resume(self, resting: list[LiveOrder], queue: Array, ahead: Array) -> None:
+        """Take over orders in the order of visits, with their columns."""
+        size = len(resting)
+        room = max(2 * size, _FIRST_CAPACITY)
+        self._orders, self._ahead = np.zeros((room, ORDER_WIDTH), np.int64), np.zeros(room)
+        self._orders[:size], self._ahead[:size] = queue, ahead
+        self._live, self._keys = list(resting), [_key(live) for live in resting]
+        self._make_scratch()
+
     def add(self, live: LiveOrder, displayed: int, ahead: float) -> None:
         """Let an order rest.
 

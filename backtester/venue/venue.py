@@ -78,7 +78,7 @@ class Venue:
         clock: Clock,
         rules: VenueRules | None = None,
     ) -> None:
-        rules = rules or VenueRules(dict.fromkeys(instruments, "quotes"))
+        self.rules = rules = rules or VenueRules(dict.fromkeys(instruments, "quotes"))
         self.units: Units = clearing.units
         self.clearing = clearing
         self._clock = clock
@@ -111,6 +111,16 @@ class Venue:
             if isinstance(market, Market):
                 market.open_window(self._trades(records.get((name, TRADES.name))))
             self._lookaheads[name].start()
+
+    def resume(self, ranks: int) -> None:
+        """Go on with orders that the express lane has given to the markets.
+
+        Args:
+            ranks: The newest rank among own orders.
+        """
+        self._register.resume(ranks)
+        for lookahead in self._lookaheads.values():
+            lookahead.start()
 
     def receive(self, message: Message, now: int) -> list[Outcome]:
         """Take in a message that arrives.

@@ -1,0 +1,1 @@
+"""The express lane: plain orders from their sending to their reports, in compiled code."""
