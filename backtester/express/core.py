@@ -199,11 +199,11 @@ def _is_too_much(head: Array, which: int, message: Array) -> bool:
 
 
 @kernel
-def finish_window(head: Array) -> None:
-    """Let the rest of the window's records pass."""
+def let_pass(head: Array, now: int) -> None:
+    """Let the records up to an instant pass, of which it is known what they fill."""
     markets = at.markets_of(head)
     for j in range(head[at.MARKETS]):
-        catch_up(head, markets[j], at.NEVER)
+        catch_up(head, markets[j], now)
 
 
 @kernel

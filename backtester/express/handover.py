@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from backtester.express import core
 from backtester.express import layout as at
 from backtester.order_manager import OrderManager
 from backtester.order_state import OrderState
@@ -153,6 +154,7 @@ class ExpressOrders(OrderManager):
 def hand_over(lane: ExpressLane) -> None:
     """Give everything that the tables hold to the venue, the gateway and the ledger."""
     counts, engine, venue = lane.counts, lane.engine, lane.venue
+    core.let_pass(lane.head, engine.clock.now - 1)
     lane.show(venue.clearing.account, at.VENUE_ACCOUNT, at.VENUE_PURSE)
     lane.show(engine.money.belief, at.OUR_ACCOUNT, at.OUR_PURSE)
     venue.clearing.bookings = counts[at.BOOKED_COUNT]

@@ -159,9 +159,9 @@ class ExpressLane:
 
     def run_before(self, instant: int, rank: int) -> None:
         """Do what is due before `(instant, rank)`, as far as the first report to be heard."""
-        counts = self.counts
+        counts, turn = self.counts, int(rank)  # an enumeration is slow to hand to a kernel
         while True:
-            code = core.run(self.head, instant, rank)
+            code = core.run(self.head, instant, turn)
             self.due, self.rank = counts[at.DUE_AT], counts[at.DUE_RANK]
             if code == core.DONE:
                 return
@@ -180,7 +180,7 @@ class ExpressLane:
 
     def hear(self, now: int, rank: int) -> None:
         """Take in what has been sent, and reports that nobody is called for, before a turn."""
-        core.hear_until(self.head, now, rank)
+        core.hear_until(self.head, now, int(rank))
 
     def has_news(self, now: int) -> bool:
         """Return whether reports may have come in that our books do not hold yet."""
@@ -228,7 +228,7 @@ class ExpressLane:
 
         The venue has opened it already.
         """
-        core.finish_window(self.head)
+        core.let_pass(self.head, at.NEVER)
         for place, name in enumerate(self.names):
             market = self.markets[place]
             columns = self.venue.books[name].columns()
