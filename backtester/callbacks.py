@@ -48,12 +48,24 @@ def check_names(strategy: Strategy) -> None:
                 f"`{name}.optional_callbacks` must name callbacks: got {callback!r}. "
                 f"{nearest(callback, CALLBACKS)}"
             )
-    for attribute in vars(strategy):
-        if attribute in CALLBACKS:
+    for callback in CALLBACKS:
+        if _is_hidden(strategy, callback):
             raise ScenarioError(
-                f"`{name}.{attribute}` must be a method of the class: got an attribute of the "
+                f"`{name}.{callback}` must be a method of the class: got an attribute of the "
                 "object, which is never called. Define it in the class."
             )
+
+
+def _is_hidden(strategy: Strategy, callback: str) -> bool:
+    """Return whether an attribute of the object hides the class's callback.
+
+    Its `vars` are asked for only where there is reason to: from then on every attribute of the
+    object takes longer to read, which a strategy that is called on every quote would feel.
+    """
+    found, of_class = getattr(strategy, callback), getattr(type(strategy), callback)
+    if found is of_class or getattr(found, "__func__", None) is of_class:
+        return False
+    return callback in vars(strategy)
 
 
 def check_planes(strategy: Strategy, *, has_rows: bool, loops: Collection[str]) -> None:

@@ -2,12 +2,29 @@
 
 from __future__ import annotations
 
-from typing import Any
+from itertools import groupby
+from typing import Any, NamedTuple
 
 import numpy as np
 import polars as pl
 
-__all__ = ["ColumnStore"]
+__all__ = ["Coded", "ColumnStore"]
+
+
+class Coded(NamedTuple):
+    """Texts as numbers of a few words.
+
+    Attributes:
+        codes: Place of each text among the words. Shape (n,).
+        words: The words.
+    """
+
+    codes: np.ndarray
+    words: tuple[str, ...]
+
+    def series(self) -> pl.Series:
+        """Return the texts."""
+        return pl.Series(self.words, dtype=pl.String).gather(self.codes)
 
 
 class ColumnStore:
@@ -38,10 +55,15 @@ class ColumnStore:
         self.rows = []
 
     def add(self, columns: list[Any]) -> None:
-        """Take rows that are columns already; texts as a series."""
+        """Take rows that are columns already, texts as words and codes; they are copied."""
         self.close_window()
         if len(columns[0]):
-            self._chunks.append([np.array(c) if isinstance(c, np.ndarray) else c for c in columns])
+            self._chunks.append(
+                [
+                    Coded(c.codes.astype(np.int8), c.words) if isinstance(c, Coded) else np.array(c)
+                    for c in columns
+                ]
+            )
 
     def to_columns(self) -> dict[str, Any]:
         """Return all rows as columns."""
@@ -51,8 +73,19 @@ class ColumnStore:
         for place, (name, kind) in enumerate(self.columns.items()):
             parts = [chunk[place] for chunk in self._chunks]
             if kind is str:
-                texts = [pl.Series(part, dtype=pl.String) for part in parts]
-                result[name] = pl.concat(texts) if texts else pl.Series([], dtype=pl.String)
+                result[name] = _texts(parts)
             else:
                 result[name] = np.concatenate([np.empty(0, dtype=empty[kind]), *parts])
         return result
+
+
+def _texts(parts: list[Any]) -> pl.Series:
+    """Return chunks of texts, some of them coded, as one series."""
+    series = [pl.Series([], dtype=pl.String)]
+    for words, chunks in groupby(parts, lambda part: getattr(part, "words", None)):
+        if words is None:
+            series += [pl.Series(chunk, dtype=pl.String) for chunk in chunks]
+        else:
+            codes = np.concatenate([chunk.codes for chunk in chunks])
+            series.append(Coded(codes, words).series())
+    return pl.concat(series)

@@ -30,11 +30,6 @@ class Steps:
         exact = Fraction(size)
         self._numerator, self._denominator = exact.numerator, exact.denominator
 
-    @classmethod
-    def of_units(cls, per_currency: int) -> Steps:
-        """Return the step of a ledger that holds so many units of a currency."""
-        return cls(Fraction(1, per_currency))
-
     def floats(self, whole: NDArray[np.int64]) -> NDArray[Any]:
         """Return steps as floats. Shape (n,)."""
         if not len(whole):

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import polars as pl
 from numpy.typing import NDArray
 
 from backtester.codes import Code
+from backtester.columns import Coded
 from backtester.express import layout as at
 from backtester.ledger import Booked, TradingLedger
 from backtester.orders import OrderType, Reason, ReportKind, TimeInForce
@@ -56,7 +57,11 @@ def measure(lane: ExpressLane, timeline: Timeline) -> None:
 def take_rows(lane: ExpressLane, ledger: TradingLedger) -> None:
     """Hand over what has been added to the tables since the last time."""
     counts, traced = lane.counts, lane.traced
-    steps = _Columns(lane)
+    now = dict(zip(traced, _reached(lane), strict=True))
+    if now == traced:
+        return
+    steps = lane.kept.setdefault("columns", None) or _Columns(lane)
+    lane.kept["columns"] = steps
     messages = lane.messages
     sent = messages[traced["messages"] : counts[at.MESSAGES]]
     _take_orders(steps, ledger, sent[sent[:, at.M_KIND] == at.NEW])
@@ -67,8 +72,8 @@ def take_rows(lane: ExpressLane, ledger: TradingLedger) -> None:
     _take_fills(steps, ledger, lane.booked[: counts[at.BOOKED]])
     made = lane.reports[traced["made"] : counts[at.REPORTS]]
     ended = made[(made[:, at.R_IS_LAST] != 0) & np.isin(made[:, at.R_KIND], _LAST)]
-    kinds, reasons = _named(ReportKind, ended[:, at.R_KIND]), _reasons(ended[:, at.R_REASON])
-    ledger.ends.add([ended[:, at.R_ORDER], kinds, reasons])
+    kinds, reasons = ended[:, at.R_KIND], ended[:, at.R_REASON]
+    ledger.ends.add([ended[:, at.R_ORDER], Coded(kinds, _KINDS), Coded(reasons, _REASONS)])
     _take_reports(steps, ledger, lane.reports[traced["heard"] : counts[at.DELIVERED]])
     own = lane.believed[: counts[at.BELIEVED]]
     ledger.add(
@@ -80,9 +85,13 @@ def take_rows(lane: ExpressLane, ledger: TradingLedger) -> None:
             own[:, at.B_MARKET : at.B_BASIS + 1],
         )
     )
-    traced["messages"], traced["arrived"] = counts[at.MESSAGES], counts[at.ARRIVED]
-    traced["made"], traced["heard"] = counts[at.REPORTS], counts[at.DELIVERED]
+    traced.update(now)
     counts[at.BOOKED] = counts[at.BELIEVED] = 0
+
+
+def _reached(lane: ExpressLane) -> tuple[int, ...]:
+    counts = lane.counts
+    return counts[at.MESSAGES], counts[at.ARRIVED], counts[at.REPORTS], counts[at.DELIVERED]
 
 
 class _Columns:
@@ -90,18 +99,19 @@ class _Columns:
 
     def __init__(self, lane: ExpressLane) -> None:
         units = lane.venue.units
-        self._names = pl.Series(lane.names, dtype=pl.String)
+        self._names = (*lane.names, "")
         self._ticks = [Steps(units[name].tick_size) for name in lane.names]
         self._lots = [Steps(units[name].lot_size) for name in lane.names]
-        self._money = Steps.of_units(units.per_currency)
-        self.currencies = pl.Series([units[name].currency for name in lane.names], dtype=pl.String)
+        self._money = Steps(Fraction(1, units.per_currency))
+        self._currencies = tuple(units[name].currency for name in lane.names)
 
-    def names(self, markets: Array) -> pl.Series:
+    def names(self, markets: Array) -> Coded:
         """Return ids of instruments; of none, where the place is -1, an empty text."""
-        if (markets < 0).any():
-            words = pl.concat([self._names, pl.Series([""], dtype=pl.String)])
-            return words.gather(np.where(markets < 0, len(self._names), markets))
-        return self._names.gather(markets)
+        return Coded(np.where(markets < 0, len(self._names) - 1, markets), self._names)
+
+    def currencies(self, markets: Array) -> Coded:
+        """Return the currencies that instruments are settled in."""
+        return Coded(markets, self._currencies)
 
     def prices(self, markets: Array, ticks: Array) -> Array:
         """Return ticks as prices, NaN for 0."""
@@ -125,16 +135,15 @@ class _Columns:
         return result
 
 
-def _named(codes: type[Code], values: Array) -> pl.Series:
+def _words(codes: type[Code]) -> tuple[str, ...]:
     words = [""] * (max(codes) + 1)
     for code in codes:
         words[code] = code.word
-    return pl.Series(words, dtype=pl.String).gather(values)
+    return tuple(words)
 
 
-def _reasons(values: Array) -> pl.Series:
-    words = ["", *(reason.word for reason in Reason if reason)]
-    return pl.Series(words, dtype=pl.String).gather(values)
+_KINDS, _TYPES, _FORCES = _words(ReportKind), _words(OrderType), _words(TimeInForce)
+_REASONS = ("", *_words(Reason)[1:])
 
 
 def _take_orders(steps: _Columns, ledger: TradingLedger, new: Array) -> None:
@@ -163,8 +172,8 @@ def _take_orders(steps: _Columns, ledger: TradingLedger, new: Array) -> None:
             new[:, at.M_SENT],
             steps.names(markets),
             new[:, at.M_SIDE],
-            _named(OrderType, kinds),
-            _named(TimeInForce, new[:, at.M_FORCE]),
+            Coded(kinds, _TYPES),
+            Coded(new[:, at.M_FORCE], _FORCES),
             steps.quantities(markets, lots),
             steps.prices(markets, ticks),
             np.full(size, np.nan),
@@ -191,7 +200,7 @@ def _take_changes(steps: _Columns, ledger: TradingLedger, rows: Array) -> None:
     )
     ledger.order_changes.add(
         [
-            pl.Series(["modify", "cancel"], dtype=pl.String).gather(is_cancel),
+            Coded(is_cancel, ("modify", "cancel")),
             rows[:, at.M_ORDER],
             steps.names(markets),
             rows[:, at.M_DECIDED],
@@ -229,8 +238,8 @@ def _take_fills(steps: _Columns, ledger: TradingLedger, rows: Array) -> None:
             rows[:, at.B_SIDE],
             steps.quantities(markets, np.abs(lots)),
             steps.prices(markets, rows[:, at.B_TICKS]),
-            pl.Series(["taker", "maker"], dtype=pl.String).gather(rows[:, at.B_IS_MAKER]),
-            steps.currencies.gather(markets),
+            Coded(rows[:, at.B_IS_MAKER], ("taker", "maker")),
+            steps.currencies(markets),
             steps.money(rows[:, at.B_FEE]),
             steps.money(rows[:, at.B_REALISED]),
             np.where(closed, steps.money(rows[:, at.B_NET]), np.nan),
@@ -262,8 +271,8 @@ def _take_reports(steps: _Columns, ledger: TradingLedger, told: Array) -> None:
         [
             told[:, at.R_NUMBER],
             told[:, at.R_ORDER],
-            _named(ReportKind, kinds),
-            _reasons(told[:, at.R_REASON]),
+            Coded(kinds, _KINDS),
+            Coded(told[:, at.R_REASON], _REASONS),
             steps.quantities(told[:, at.R_MARKET], lots),
             told[:, at.R_VENUE_TIME],
             visible,
