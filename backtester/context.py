@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Context", "InferenceView"]
 
+_BUY, _SELL = Side.BUY, Side.SELL  # members of an enumeration are slow to look up
+
 
 class InferenceView:
     """The inference loops, as far as their answers have arrived."""
@@ -187,7 +189,7 @@ class Context:
         """
         return self._engine.trader.order(
             instrument,
-            Side.BUY,
+            _BUY,
             quantity,
             limit_price,
             time_in_force,
@@ -212,7 +214,7 @@ class Context:
         """Send an order to sell; otherwise like `buy`, with the lowest price accepted."""
         return self._engine.trader.order(
             instrument,
-            Side.SELL,
+            _SELL,
             quantity,
             limit_price,
             time_in_force,

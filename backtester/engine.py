@@ -187,12 +187,12 @@ class Engine:
             handler(context, item)
 
     def _run_merged(self, items: Iterable[tuple[int, int, Handler, Any]]) -> None:
-        clock, context = self.clock, self.context
+        clock, context, timer = self.clock, self.context, int(Rank.TIMER)
         for now, rank, handler, item in items:
             if now >= clock.due:
                 clock.advance_to(now, rank)
             clock._now = now
-            if rank == Rank.TIMER:
+            if rank == timer:
                 self._turned = self._timeline.place(now)
             handler(context, item)
 

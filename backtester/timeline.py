@@ -53,7 +53,7 @@ class Timeline:
         self.sources = [s.source for s in self._subscriptions]
         self._length = sum(len(s.source.times) for s in self._subscriptions)
         self._clocked: Iterator[int] = iter(())
-        self._reached = 0
+        self._reached = self._rank = 0
         self.single: Subscription | None = None
         self._ranks: list[int] = []
         self._codes: list[int] = []
@@ -62,6 +62,7 @@ class Timeline:
             only = self._subscriptions[0]
             if not isinstance(only.source, PredictionSource) or _all_answers(only.source):
                 self.single = only
+                self._rank = int(only.source.rank)
 
     def __len__(self) -> int:
         return self._length
@@ -106,11 +107,15 @@ class Timeline:
             strict=False,
         )
 
+    def rank(self) -> int:
+        """Return the rank of the item being delivered."""
+        return self._rank if self.single is not None else self.turn()[0]
+
     def turn(self) -> tuple[int, int, int]:
         """Return rank, place in `sources`, and index of the item being delivered."""
         index = self._reached - self._clocked.__length_hint__() - 1  # type: ignore[attr-defined]
         if self.single is not None:
-            return self.single.source.rank, 0, index
+            return self._rank, 0, index
         return self._ranks[index], self._codes[index], self._indices[index]
 
     def place(self, now: int) -> Place:

@@ -26,6 +26,7 @@ the account might be liquidated."""
 _MATCHING, _ARRIVAL, _REPORT = int(Rank.MATCHING), int(Rank.VENUE_ARRIVAL), int(Rank.ORDER_REPORT)
 _FILL = int(ReportKind.FILLED)
 _IOC = 2
+_UNKNOWN = -1
 
 
 @kernel
@@ -58,6 +59,12 @@ def _next(head: Array) -> tuple[int, int, int]:
     """Return instant, rank and market of what is due next."""
     now, turn, which = at.NEVER, _MATCHING, -1
     markets = at.markets_of(head)
+    if head[at.IS_STALE]:
+        if _arrives_too(head):
+            message = at.messages_of(head)[head[at.ARRIVED]]
+            return head[at.NOW], _ARRIVAL, message[at.M_MARKET]
+        head[at.IS_STALE] = 0
+        _look(head)
     for j in range(head[at.MARKETS]):
         if markets[j, at.MATCH_AT] < now:
             now, which = markets[j, at.MATCH_AT], j
@@ -133,18 +140,28 @@ def _match(head: Array, which: int) -> int:
     market = at.markets_of(head)[which]
     resolve(head, market)
     widen(market)
-    _look(head, which)
+    market[at.MATCH_AT] = _UNKNOWN
+    head[at.IS_STALE] = 1
     return DONE
 
 
 @kernel
-def _look(head: Array, which: int) -> None:
+def _arrives_too(head: Array) -> bool:
+    """Return whether another message arrives within the instant: no record lies between."""
+    if head[at.EVENT_RANK] != _ARRIVAL or head[at.ARRIVED] == head[at.MESSAGES]:
+        return False
+    return bool(at.messages_of(head)[head[at.ARRIVED], at.M_ARRIVES] == head[at.NOW])
+
+
+@kernel
+def _look(head: Array) -> None:
+    """Look ahead in the markets of which it is not known when something is filled next."""
     until = at.NEVER
     if head[at.ARRIVED] < head[at.MESSAGES]:
         until = at.messages_of(head)[head[at.ARRIVED], at.M_ARRIVES]
     markets = at.markets_of(head)
     for j in range(head[at.MARKETS]):
-        if which in (-1, j):
+        if markets[j, at.MATCH_AT] == _UNKNOWN:
             look_ahead(head, markets[j], until)
 
 
@@ -177,7 +194,10 @@ def _arrive(head: Array) -> int:
     for j in range(head[at.MARKETS]):
         if which in (-1, j):
             markets[j, at.BLOCK] = FIRST_BLOCK
-    _look(head, which)
+            # where orders have only gone, nothing is due before what was found
+            if kind != at.CANCEL or markets[j, at.RESTING] == 0:
+                markets[j, at.MATCH_AT] = _UNKNOWN
+                head[at.IS_STALE] = 1
     return DONE
 
 
@@ -209,6 +229,9 @@ def let_pass(head: Array, now: int) -> None:
 @kernel
 def open_window(head: Array) -> bool:
     """Look ahead over a new window; return whether the account might be liquidated in it."""
-    _look(head, -1)
+    markets = at.markets_of(head)
+    for j in range(head[at.MARKETS]):
+        markets[j, at.MATCH_AT] = _UNKNOWN
+    _look(head)
     _note_due(head)
     return may_be_liquidated(head)

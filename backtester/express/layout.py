@@ -43,6 +43,7 @@ NEVER = 2**63 - 1
     BOOKED_COUNT,  # entries of the run
     BELIEVED,  # rows of our books
     BELIEVED_COUNT,
+    IS_STALE,  # whether it is not known of a market when something is filled next
     HEARD_COUNT,  # reports of the run that have reached us
     BASE,  # number of the order in the first row
     NEWEST,  # number of the newest order that our belief knows
@@ -56,7 +57,7 @@ NEVER = 2**63 - 1
     FILL_TABLE,
     ANSWER_TERMS,
     ANSWER_TABLE,
-) = range(33)
+) = range(34)
 (
     AT_MARKETS,
     AT_PURSES,
@@ -66,8 +67,8 @@ NEVER = 2**63 - 1
     AT_BOOKED,
     AT_BELIEVED,
     AT_MODEL,
-) = range(34, 42)
-AT_FILL_SPEC, AT_ANSWER_SPEC = 42, 48  # six addresses each
+) = range(36, 44)
+AT_FILL_SPEC, AT_ANSWER_SPEC = 44, 50  # six addresses each
 HEAD_WIDTH = 64
 
 # --- markets --------------------------------------------------------------------------------------

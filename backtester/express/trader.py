@@ -20,7 +20,7 @@ __all__ = ["ExpressTrader"]
 _ROW = Struct("18q")
 _GIVEN = Struct("15qd2q")
 """A row whose mid and staleness are given, not looked up at the end of the window."""
-_SIZE = _ROW.size
+_SIZE, _REPORT = _ROW.size, at.REPORT_WIDTH
 _ARRIVAL = int(Rank.VENUE_ARRIVAL)
 _NOTHING = float("nan")
 _MOST_KNOWN = 1024
@@ -49,6 +49,7 @@ class ExpressTrader(Trader):
         self._new_ns = engine.latencies.new.constant_ns
         self._cancel_ns = engine.latencies.cancel.constant_ns
         self._is_instant = engine.desk.is_instant
+        self._hears = lane.counts[at.HEARS]
         self._steps: dict[Any, tuple[int, float, float, dict[float, int]]] = {
             name: (place, float(engine.units[name].tick_size), float(engine.units[name].lot_size), {})
             for place, name in enumerate(engine.instruments)
@@ -109,7 +110,7 @@ class ExpressTrader(Trader):
             )
             return self.submit(request)
         force = 0 if ticks else 2
-        return self._write(place, int(side), ticks and 1, lots, ticks, force, int(post_only))
+        return self._write(place, side, 1 if ticks else 0, lots, ticks, force, post_only)
 
     def submit(self, request: OrderRequest) -> int:
         """Send an order given as a request; return its number."""
@@ -117,7 +118,8 @@ class ExpressTrader(Trader):
         try:
             order = self._entry.make(request, self._clock.now)  # says what is wrong with it
         except OrderError:
-            self._sent_at()  # what is refused counts among the messages of its instant
+            # what is refused counts among the messages of its instant
+            self._next_ordinal(self._leaves_at())
             raise
         plain = (TimeInForce.GTC, TimeInForce.IOC)
         if order.stop_ticks or order.is_reduce_only or order.time_in_force not in plain:
@@ -142,50 +144,60 @@ class ExpressTrader(Trader):
         self, place: int, side: int, kind: int, lots: int, ticks: int, force: int, flags: int
     ) -> int:
         """Write down a new order and send it."""
-        lane, engine = self._lane, self._engine
-        now, sent_at = self._clock._now, self._sent_at()
+        lane, engine, now = self._lane, self._engine, self._clock._now
+        sent_at = now if self._is_instant else engine.desk.leaves_at
+        ordinal = self._next_ordinal(sent_at)
         wait = self._new_ns
         if wait is None:
-            wait = self._samplers.new.draw(sent_at, sent_at, self._ordinal)
+            wait = self._samplers.new.draw(sent_at, sent_at, ordinal)
         arrives = self._arrives(sent_at + wait)
         row = lane.counts[at.MESSAGES]
         if row == len(lane.messages):
             lane.grow_messages()
         self.count = number = self.count + 1
-        head = (arrives, 0, number, place, side, kind, lots, ticks, force, flags, sent_at)
         if engine.decides_later and engine._action is None:
-            turn = engine._timeline.turn()
-            _ROW.pack_into(lane.outbox, row * _SIZE, *head, self._ordinal, now, *turn, 0, 0)
+            rank, source, index = engine._timeline.turn()
+            _ROW.pack_into(
+                lane.outbox, row * _SIZE,
+                arrives, 0, number, place, side, kind, lots, ticks, force, flags, sent_at, ordinal,
+                now, rank, source, index, 0, 0,
+            )  # fmt: skip
         else:
-            given = self._given(engine.instruments[place])
-            _GIVEN.pack_into(lane.outbox, row * _SIZE, *head, self._ordinal, now, *given, 0)
+            rank, mid, staleness = self._given(engine.instruments[place])
+            _GIVEN.pack_into(
+                lane.outbox, row * _SIZE,
+                arrives, 0, number, place, side, kind, lots, ticks, force, flags, sent_at, ordinal,
+                now, rank, -1, mid, staleness, 0,
+            )  # fmt: skip
         lane.counts[at.MESSAGES] = row + 1
         return number
 
-    def _sent_at(self) -> int:
-        """Return when the next message leaves, and count it among those of that instant."""
-        sent_at = self._clock._now if self._is_instant else self._engine.desk.leaves_at
+    def _next_ordinal(self, sent_at: int) -> int:
+        """Return the place of the next message among those that leave at an instant."""
         if sent_at == self._last_sent:
             self._ordinal += 1
         else:
             self._last_sent, self._ordinal = sent_at, 0
-        return sent_at
+        return self._ordinal
 
-    def _given(self, name: str) -> tuple[int, int, float, int]:
-        """Return rank, no source, mid and staleness of a decision that is measured at once."""
+    def _given(self, name: str) -> tuple[int, float, int]:
+        """Return rank, mid and staleness of a decision that is measured at once."""
         place = self._engine.place()
         mid, staleness = self._engine.decision(name, place)
-        return place.rank, -1, mid, staleness
+        return place.rank, mid, staleness
 
     def _arrives(self, due: int) -> int:
         """Return when a message arrives: not before the one sent before it."""
-        arrives = self.last_arrival = max(due, self.last_arrival)
+        if due < self.last_arrival:
+            due = self.last_arrival
+        else:
+            self.last_arrival = due
         lane = self._lane
-        if (arrives, _ARRIVAL) < (lane.due, lane.rank):
-            lane.due, lane.rank = arrives, _ARRIVAL
-            if arrives < self._clock.due:
-                self._clock.due = arrives
-        return arrives
+        if due <= lane.due and (due, _ARRIVAL) < (lane.due, lane.rank):
+            lane.due, lane.rank = due, _ARRIVAL
+            if due < self._clock.due:
+                self._clock.due = due
+        return due
 
     # --- changes -------------------------------------------------------------------------------
 
@@ -230,8 +242,9 @@ class ExpressTrader(Trader):
         mid: float = _NOTHING,
         staleness: int = 0,
     ) -> None:
-        lane, now, sent_at = self._lane, self._clock._now, self._sent_at()
-        ordinal = self._ordinal
+        lane, now = self._lane, self._clock._now
+        sent_at = now if self._is_instant else self._engine.desk.leaves_at
+        ordinal = self._next_ordinal(sent_at)
         wait = self._cancel_ns if kind == at.CANCEL else None
         if wait is None:
             sampler = self._samplers.cancel if kind == at.CANCEL else self._samplers.modify
@@ -252,10 +265,13 @@ class ExpressTrader(Trader):
 
     def _catch_up(self) -> int:
         """Hear what has been reported by now; return the rank of the present turn."""
-        engine, lane, now = self._engine, self._lane, self._clock._now
-        rank = engine._timeline.turn()[0] if engine._action is None else engine.place().rank
-        if lane.has_news(now):
-            lane.hear(now, rank)
+        engine, lane = self._engine, self._lane
+        rank = engine._timeline.rank() if engine._action is None else engine.place().rank
+        if not self._hears:
+            counts = lane.counts
+            heard, now = counts[at.DELIVERED], self._clock._now
+            if heard < counts[at.REPORTS] and lane.inbox[heard * _REPORT + at.R_VISIBLE] <= now:
+                lane.hear(now, rank)
         return rank
 
     def _open_order(self, number: int) -> Order | None:
