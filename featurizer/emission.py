@@ -73,11 +73,13 @@ class Due(NamedTuple):
         instants: When each is emitted. Shape (n,).
         counts: For each stream, how many of its records each row includes. Each: shape (n,).
         emitters: Place of the stream whose record emits each row, where asked for. Shape (n,).
+        each: The stream whose every record emits a row, and no other does; else -1.
     """
 
     instants: Array
     counts: list[Array]
     emitters: Array | None = None
+    each: int = -1
 
 
 @dataclass(slots=True)
@@ -134,7 +136,9 @@ class RowClock:
         kind = self.emission.kind
         if kind == "raw":
             merged, counts = merge(times)
-            return Due(merged, counts, _emitters(counts) if self.tells else None)
+            busy = [place for place, stream in enumerate(times) if len(stream)]
+            each = busy[0] if len(busy) == 1 else -1
+            return Due(merged, counts, _emitters(counts) if self.tells else None, each)
         if kind == "input":
             return self._with_records(times)
         instants = self._on_grid(until) if kind == "grid" else self._scheduled(until)
@@ -179,7 +183,9 @@ class RowClock:
         parts = [self._of_trigger(trigger, times) for trigger in self.triggers]
         if len(parts) == 1:
             own, counts = parts[0]
-            return Due(own, counts, np.full(len(own), self.triggers[0]) if self.tells else None)
+            trigger = self.triggers[0]
+            emitters = np.full(len(own), trigger) if self.tells else None
+            return Due(own, counts, emitters, trigger if self.emission.every == 1 else -1)
         instants, reached = merge([own for own, _ in parts])
         places = _emitters(reached)
         counts = [np.empty(len(instants), np.int64) for _ in times]
@@ -194,14 +200,14 @@ class RowClock:
         own = times[trigger]
         every = self.emission.every
         if every == 1:
-            picked = np.arange(1, len(own) + 1)
+            picked = _ordinals(len(own))
         else:
             passed = self._passed[trigger]
             picked = np.arange(every - passed, len(own) + 1, every)
+            picked.flags.writeable = False
             self._passed[trigger] = (passed + len(own)) % every
             own = own[picked - 1]
             own.flags.writeable = False
-        picked.flags.writeable = False
         counts = [
             picked
             if place == trigger
@@ -227,6 +233,19 @@ def frozen(column: Array) -> Array:
         column = column.view()
         column.flags.writeable = False
     return column
+
+
+_counted = [EMPTY]
+
+
+def _ordinals(count: int) -> Array:
+    """Return 1, 2, … count; read-only, as all ask for the same numbers."""
+    known = _counted[0]
+    if len(known) < count:
+        known = np.arange(1, max(count, 2 * len(known)) + 1)
+        known.flags.writeable = False
+        _counted[0] = known
+    return known[:count]
 
 
 def _one(instant: int) -> Array:
@@ -258,8 +277,9 @@ def merge(times: list[Array]) -> tuple[Array, list[Array]]:
         return EMPTY, [EMPTY] * len(times)
     if len(busy) == 1:
         merged = times[busy[0]]
-        none, all_own = np.zeros(len(merged), np.int64), np.arange(1, len(merged) + 1)
-        none.flags.writeable = all_own.flags.writeable = False
+        none = np.zeros(len(merged), np.int64) if len(times) > 1 else EMPTY
+        none.flags.writeable = False
+        all_own = _ordinals(len(merged))
         return merged, [all_own if place == busy[0] else none for place in range(len(times))]
     n = sum(len(times[place]) for place in busy)
     merged = np.empty(n, np.int64)

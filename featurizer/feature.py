@@ -65,7 +65,7 @@ class Market:
 
 
 class Batch(NamedTuple):
-    """What one push brings to one feature. Every array is read-only.
+    """What one push brings to one feature. Every array is read-only, but for `room`.
 
     Updates are the records of the inputs in their total order; where a feature has inputs on
     several streams, each update holds the latest value of every input, NaN before the first.
@@ -78,6 +78,8 @@ class Batch(NamedTuple):
         picks: `read_counts - 1`, then n - 1: where the last update of each read, and of all, is.
             Shape (m + 1,); -1 where there is none in this batch.
         materialise: Whether the value after every update is wanted too.
+        each: Whether there is one read with each update, just after it.
+        room: Where the values at the reads may be put, which saves a copy; or None. Shape (m,).
     """
 
     times: Array
@@ -86,6 +88,8 @@ class Batch(NamedTuple):
     read_counts: Array
     picks: Array
     materialise: bool
+    each: bool = False
+    room: Array | None = None
 
 
 class Output(NamedTuple):
@@ -246,6 +250,10 @@ class Pointwise(FeatureDefinition):
             reads = updates if m and batch.read_counts[0] else state.repeated(m)
             state.value = updates[0]
             return Output(reads, updates)
+        if batch.each:
+            updates = np.asarray(self.value(*batch.columns), np.float64)
+            state.value = updates[-1]
+            return Output(updates, updates)
         if batch.materialise:
             updates = np.asarray(self.value(*batch.columns), np.float64)
             return Output(state.read(updates[batch.picks], batch), updates)

@@ -180,10 +180,26 @@ class FeatureGraph:
             if rows is not None:
                 return rows
         times, due = self._due(found, until)
-        chunk = Chunk(found, times, due.instants, due.counts)
+        chunk = Chunk(found, times, due.instants, due.counts, due.each)
         values = self._work(chunk, len(due.instants))
         blocks = None if self._block_of is None else self._block_of[due.emitters]
         return self._maker.make(chunk, due, values, blocks)
+
+    def read(self, records: Mapping[StreamKey, Records], until: int) -> Array:
+        """Push records, and return the rows' values without their stamps; for one block of rows.
+
+        Args:
+            records: As of `push`.
+            until: As of `push`.
+
+        Returns:
+            Shape (n, features), in the order of `names`; of a graph without earlier rows.
+        """
+        found = self._found(records)
+        times, due = self._due(found, until)
+        return self._work(
+            Chunk(found, times, due.instants, due.counts, due.each), len(due.instants)
+        )
 
     def absorb(self, records: Mapping[StreamKey, Records], until: int) -> None:
         """Absorb records as `push` does, and work out no row: the graph is then as after it.

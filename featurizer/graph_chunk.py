@@ -31,12 +31,14 @@ class Timeline:
         read_counts: How many of the updates each row includes. Shape (m,).
         picks: `read_counts - 1`, then n - 1. Shape (m + 1,).
         counts: On several streams: how many records of each come up to and including each update.
+        each: Whether each row comes just after the update of its place.
     """
 
     times: Array
     read_counts: Array
     picks: Array
     counts: dict[int, Array]
+    each: bool = False
 
 
 class Chunk:
@@ -47,9 +49,10 @@ class Chunk:
         times: Receipt times, for each stream.
         read_times: The rows' instants. Shape (m,).
         read_counts: For each stream, how many of its records each row includes.
+        each: The stream whose every record emits a row, where there is one; else -1.
     """
 
-    __slots__ = ("_counts", "_timelines", "_times", "read_times", "records")
+    __slots__ = ("_counts", "_each", "_timelines", "_times", "read_times", "records")
 
     def __init__(
         self,
@@ -57,11 +60,13 @@ class Chunk:
         times: list[Array],
         read_times: Array,
         read_counts: list[Array],
+        each: int = -1,
     ) -> None:
         self.records = records
         self.read_times = read_times
         self._times = times
         self._counts = read_counts
+        self._each = each
         self._timelines: dict[Track, Timeline] = {}
 
     def timeline(self, track: Track) -> Timeline:
@@ -86,7 +91,7 @@ class Chunk:
         np.subtract(read_counts, 1, out=picks[:-1])
         picks[-1] = len(times) - 1
         picks.flags.writeable = False
-        return Timeline(times, read_counts, picks, counts)
+        return Timeline(times, read_counts, picks, counts, track == (self._each,))
 
     def column(self, place: int, name: str) -> Array:
         """Return a column of one stream as read-only `float64`; empty where nothing came."""

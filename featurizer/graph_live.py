@@ -124,12 +124,12 @@ class LivePath:
             elif updates:
                 if reads:
                     batch = _batch(
-                        (times, values, row_at, _READS[included], _PICKS[included], wanted)
+                        (times, values, row_at, _READS[included], _PICKS[included], wanted, False, None)
                     )
                 else:
-                    batch = _batch((times, values, EMPTY, EMPTY, _LAST, wanted))
+                    batch = _batch((times, values, EMPTY, EMPTY, _LAST, wanted, False, None))
             elif reads:
-                batch = _batch((EMPTY, values, row_at, _READS[0], _NO_PICKS, wanted))
+                batch = _batch((EMPTY, values, row_at, _READS[0], _NO_PICKS, wanted, False, None))
             else:  # an as-of input alone: it is carried
                 batch = _NO_BATCH
             made.append(batch)

@@ -69,11 +69,13 @@ class Plan:
             timeline.read_counts if reading else EMPTY,
             timeline.picks if reading else timeline.picks[-1:],
             node.wanted,
+            reading and timeline.each,
+            _room(rows, node.outputs),
         )
         reads, updates = self.work(self.state, batch)
         if len(reads) != m or (node.wanted and len(updates) != n):
             raise wrong_length(node, m, n, reads, updates)
-        for output in node.outputs:
+        for output in node.outputs[int(reads is batch.room) :]:
             rows[:, output] = reads
         if node.wanted:
             self.updates = frozen(np.ascontiguousarray(updates, np.float64))
@@ -89,6 +91,11 @@ class Plan:
             if len(values):
                 self.before[i] = float(values[-1])
         return columns
+
+
+def _room(rows: Array, outputs: Sequence[int]) -> Array | None:
+    """Return the first column of the rows that a node fills, where it lies in one piece."""
+    return rows[:, outputs[0]] if outputs and rows.flags.f_contiguous and len(rows) > 1 else None
 
 
 def start_plans(plans: Sequence[Plan]) -> None:

@@ -187,16 +187,9 @@ class RowMaker:
             if records is None or not len(records):
                 by_stream.append(before)
                 continue
-            events = records.event_time
-            by_stream.append(_newest(events, counts[place], before))
-            self._newest[place] = max(before, int(events.max()))
-        found = []
-        for places in self._behind:
-            newest = np.full(n, MISSING, np.int64)
-            for place in places:
-                np.maximum(newest, by_stream[place], out=newest)
-            found.append(newest)
-        return found
+            newest, self._newest[place] = _newest(records.event_time, counts[place], before)
+            by_stream.append(newest)
+        return [_newest_of([by_stream[place] for place in places], n) for places in self._behind]
 
 
 class _Ties:
@@ -217,25 +210,27 @@ class _Ties:
             self._count = self._count + 1 if instant == self._emitted_at else 1
             self._emitted_at = instant
             return _FIRST if self._count == 1 else np.array((self._count - 1,))
-        fresh = np.empty(len(emitted_at), np.bool_)
-        fresh[0] = emitted_at[0] != self._emitted_at
-        np.not_equal(emitted_at[1:], emitted_at[:-1], out=fresh[1:])
-        if fresh.all():
-            self._emitted_at, self._count = int(emitted_at[-1]), 1
-            return np.zeros(len(emitted_at), np.int64)
-        places = np.arange(len(emitted_at))
-        ties = places - np.maximum.accumulate(np.where(fresh, places, 0))
-        if not fresh[0]:
-            ties[: fresh.argmax() or len(fresh)] += self._count
+        from featurizer.operators.order import ordinals
+
+        ties, self._count = ordinals(frozen(emitted_at), self._emitted_at, self._count)
         self._emitted_at = int(emitted_at[-1])
-        self._count = int(ties[-1]) + 1
         return ties
 
 
-def _newest(events: Array, counts: Array, before: int) -> Array | int:
-    """Return the newest of *before* and the first so many events, for each count in order."""
+def _newest(events: Array, counts: Array, before: int) -> tuple[Array | int, int]:
+    """Return the newest of *before* and the first so many events, for each count; and of all."""
     if not len(counts):
-        return before
+        return before, max(before, int(events.max()))
     from featurizer.operators.order import largest_counted
 
     return largest_counted(frozen(events), frozen(counts), before)
+
+
+def _newest_of(streams: Sequence[Array | int], n: int) -> Array:
+    """Return the newest event of several streams, for each row. Shape (n,)."""
+    if len(streams) == 1 and isinstance(streams[0], np.ndarray):
+        return streams[0]
+    newest = np.full(n, MISSING, np.int64)
+    for stream in streams:
+        np.maximum(newest, stream, out=newest)
+    return newest

@@ -256,7 +256,7 @@ class _Labeller:
         """
         horizons = emitted_at + self.lookahead_ns
         self.graph.schedule(horizons)
-        self.values = np.concatenate([self.values, self.graph.push(records, until).values[:, 0]])
+        self.values = np.concatenate([self.values, self.graph.read(records, until)[:, 0]])
         self.horizons = np.concatenate([self.horizons, horizons])
         closed = np.full(len(self.horizons), _OPEN)
         for stream in self.streams:

@@ -176,4 +176,4 @@ class OrderFlowImbalance(FeatureDefinition):
     def push(self, state: tuple[QuoteFlow, WindowSum], batch: Batch) -> Output:
         """Work out each quote's contribution, then sum them over the window."""
         flow = state[0].scan(batch.columns)
-        return state[1].scan(flow, batch)
+        return state[1].scan(flow, batch, batch.room)

@@ -150,4 +150,4 @@ class LogReturn(FeatureOfFeature):
 
     def push(self, state: Lagged, batch: Batch) -> Output:
         """Scan the values of x."""
-        return state.scan(batch.columns[0], batch)
+        return state.scan(batch.columns[0], batch, batch.room)

@@ -76,7 +76,7 @@ class Rolling(FeatureOfFeature):
         operator, newest = state
         values = batch.columns[0]
         if self.statistic not in ("mean", "variance", "std", "z_score"):
-            return Output(*operator.scan(values, batch))
+            return Output(*operator.scan(values, batch, batch.room))
         reads, updates = operator.scan(values.reshape(1, -1), batch)
         if self.statistic == "mean":
             return Output(reads.mean_x, updates.mean_x)

@@ -47,7 +47,7 @@ class Ema(FeatureOfFeature):
 
     def push(self, state: ExponentialMean, batch: Batch) -> Output:
         """Scan the values of the feature."""
-        return state.scan(batch.columns[0], batch)
+        return state.scan(batch.columns[0], batch, batch.room)
 
 
 class Lag(FeatureOfFeature):
@@ -72,4 +72,4 @@ class Lag(FeatureOfFeature):
 
     def push(self, state: Lagged, batch: Batch) -> Output:
         """Scan the values of the feature."""
-        return state.scan(batch.columns[0], batch)
+        return state.scan(batch.columns[0], batch, batch.room)

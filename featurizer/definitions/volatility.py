@@ -52,8 +52,9 @@ class RealisedVolatility(FeatureOfFeature):
 
     def push(self, state: WindowSum, batch: Batch) -> Output:
         """Sum the squares over the window."""
-        reads, updates = state.scan(batch.columns[0], batch)
-        return Output(np.sqrt(reads), np.sqrt(updates) if batch.materialise else updates)
+        reads, updates = state.scan(batch.columns[0], batch, batch.room)
+        np.sqrt(reads, out=reads)
+        return Output(reads, np.sqrt(updates) if batch.materialise else updates)
 
 
 class _SquaredReturn(FeatureOfFeature):

@@ -43,14 +43,15 @@ class Lagged:
         self._times = np.full(_FIRST_CAPACITY + SPARE, BEYOND)
         self._values = np.zeros(_FIRST_CAPACITY + SPARE)
 
-    def scan(self, values: NDArray[Any], batch: Batch) -> Output:
+    def scan(self, values: NDArray[Any], batch: Batch, room: NDArray[Any] | None = None) -> Output:
         """Absorb a batch's updates; return the values at its reads, and after updates if asked.
 
         Args:
             values: The updates. Shape (n,), read-only.
             batch: When the updates came, and what is read when.
+            room: Takes the values at the reads, where given: most often `batch.room`. Shape (m,).
         """
-        reads = np.empty(len(batch.read_times))
+        reads = np.empty(len(batch.read_times)) if room is None else room
         updates = np.empty(len(batch.times)) if batch.materialise else NOTHING
         given = (batch.times, values, batch.read_times, batch.read_counts)
         while not _scan(

@@ -32,14 +32,15 @@ class ExponentialMean:
         self._floats = np.array([np.nan, np.nan, math.log(2.0) / half_life_ns])
         self._since = np.zeros(1, np.int64)
 
-    def scan(self, values: NDArray[Any], batch: Batch) -> Output:
+    def scan(self, values: NDArray[Any], batch: Batch, room: NDArray[Any] | None = None) -> Output:
         """Absorb a batch's updates; return the averages at its reads, and after updates if asked.
 
         Args:
             values: The updates. Shape (n,), read-only.
             batch: When the updates came, and what is read when.
+            room: Takes the values at the reads, where given: most often `batch.room`. Shape (m,).
         """
-        reads = np.empty(len(batch.read_times))
+        reads = np.empty(len(batch.read_times)) if room is None else room
         updates = np.empty(len(batch.times)) if batch.materialise else NOTHING
         given = (batch.times, values, batch.read_times, batch.read_counts)
         _scan(*given, self._floats, self._since, reads, updates)

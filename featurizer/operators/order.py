@@ -32,11 +32,29 @@ def counted(stream: Array, instants: Array, inclusive: bool) -> Array:
     return readonly(counts)
 
 
-def largest_counted(values: Array, counts: Array, before: int) -> Array:
-    """Return the largest of *before* and the first so many values, for each count in order."""
+def largest_counted(values: Array, counts: Array, before: int) -> tuple[Array, int]:
+    """Return the largest of *before* and the first so many values, for each count in order.
+
+    Returns:
+        Shape (len(counts),), and the largest of *before* and all values.
+    """
     largest = np.empty(len(counts), np.int64)
-    _largest(values, counts, before, largest)
-    return largest
+    return largest, _largest(values, counts, before, largest)
+
+
+def ordinals(instants: Array, last: int, count: int) -> tuple[Array, int]:
+    """Return each instant's ordinal among those equal to it.
+
+    Args:
+        instants: Never decreasing, one at least. Shape (n,), read-only.
+        last: The newest instant before them.
+        count: How many of that there were.
+
+    Returns:
+        Shape (n,), and how many there are now of the newest instant.
+    """
+    found = np.empty(len(instants), np.int64)
+    return found, _ordinals(instants, last, count, found)
 
 
 def first_from(stream: Array, instants: Array, found: Array) -> None:
@@ -65,13 +83,27 @@ def _count(stream: Array, instants: Array, inclusive: bool, counts: Array) -> No
 
 
 @kernel
-def _largest(values: Array, counts: Array, before: int, largest: Array) -> None:
+def _largest(values: Array, counts: Array, before: int, largest: Array) -> int:
     i = 0
     for k in range(len(counts)):
         while i < counts[k]:
             before = max(before, values[i])
             i += 1
         largest[k] = before
+    while i < len(values):
+        before = max(before, values[i])
+        i += 1
+    return before
+
+
+@kernel
+def _ordinals(instants: Array, last: int, count: int, found: Array) -> int:
+    for k in range(len(instants)):
+        count = count if instants[k] == last else 0
+        last = instants[k]
+        found[k] = count
+        count += 1
+    return count
 
 
 @kernel

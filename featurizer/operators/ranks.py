@@ -51,14 +51,15 @@ class WindowRank:
         if self._ints[_FIRST] == _NEVER:
             self._ints[_FIRST] = now
 
-    def scan(self, values: NDArray[Any], batch: Batch) -> Output:
+    def scan(self, values: NDArray[Any], batch: Batch, room: NDArray[Any] | None = None) -> Output:
         """Absorb a batch's updates; return the values at its reads, and after updates if asked.
 
         Args:
             values: The updates. Shape (n,), read-only.
             batch: When the updates came, and what is read when.
+            room: Takes the values at the reads, where given: most often `batch.room`. Shape (m,).
         """
-        reads = np.empty(len(batch.read_times))
+        reads = np.empty(len(batch.read_times)) if room is None else room
         updates = np.empty(len(batch.times) if batch.materialise else 0)
         given = (batch.times, values, batch.read_times, batch.read_counts, self._what)
         while not _scan(

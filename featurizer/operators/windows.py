@@ -65,14 +65,15 @@ class _Window:
         self._times = np.full((2, _FIRST_CAPACITY + SPARE), BEYOND)
         self._held = np.zeros((2, _FIRST_CAPACITY + SPARE))
 
-    def scan(self, values: Array, batch: Batch) -> Output:
+    def scan(self, values: Array, batch: Batch, room: Array | None = None) -> Output:
         """Absorb a batch's updates; return the values at its reads, and after updates if asked.
 
         Args:
             values: The updates. Shape (n,), read-only.
             batch: When the updates came, and what is read when.
+            room: Takes the values at the reads, where given: most often `batch.room`. Shape (m,).
         """
-        reads = np.empty(len(batch.read_times))
+        reads = np.empty(len(batch.read_times)) if room is None else room
         updates = np.empty(len(batch.times)) if batch.materialise else NOTHING
         given = (batch.times, values, batch.read_times, batch.read_counts)
         while not _scan(*given, self._ints, self._folded, self._times, self._held, reads, updates):
@@ -188,21 +189,33 @@ def _scan(
     while True:
         # the updates of this bucket, with what it comes to after each
         begin, before = i, prefix
-        while i < n and times[i] < end:
-            x = values[i]
-            if x == x:
-                if what != _SUM or x != 0.0:  # what adds nothing takes no room
-                    if current == capacity:
-                        full = True
-                        break
-                    held_times[slot, current] = times[i]
-                    held[slot, current] = x
-                    current += 1
-                    prefix = _folded(what, prefix, x)
-                if first == NEVER:
-                    first = times[i]
-            prefixes[i] = prefix
-            i += 1
+        own_times, own_values = held_times[slot], held[slot]
+        j = i
+        while first == NEVER and j < n and times[j] < end:
+            if values[j] == values[j]:
+                first = times[j]
+            j += 1
+        if what == _SUM:
+            # no turn depends on a value: each is written, and stays if it adds something
+            while i < n and times[i] < end and current < capacity:
+                x = values[i]
+                x = x if x == x else 0.0
+                own_times[current] = times[i]
+                own_values[current] = x
+                current += int(x != 0.0)
+                prefix += x
+                prefixes[i] = prefix
+                i += 1
+        else:
+            while i < n and times[i] < end and current < capacity:
+                x = values[i]
+                own_times[current] = times[i]
+                own_values[current] = x
+                current += int(x == x)
+                prefix = _folded(what, prefix, x) if x == x else prefix
+                prefixes[i] = prefix
+                i += 1
+        full = i < n and times[i] < end
         # what is read before the next of them, or before the bucket ends
         old_times, suffixes = held_times[1 - slot], held[1 - slot]
         start = head
