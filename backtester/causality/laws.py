@@ -127,8 +127,8 @@ def assert_known_at(scenario: Scenario | Path | str) -> None:
         AssertionError: If being watched changes the trace.
     """
     subject, catalog = _open(scenario)
-    real = run_of(subject, catalog).execute(WINDOW_ROWS).trace
-    watched = run_of(subject, catalog, lineage=True).execute(WINDOW_ROWS).trace
+    real = run_of(subject, catalog).complete(WINDOW_ROWS)
+    watched = run_of(subject, catalog, lineage=True).complete(WINDOW_ROWS)
     _assert_same(subject, real, watched, "being watched must change nothing (law 1)")
 
 

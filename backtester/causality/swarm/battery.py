@@ -96,7 +96,8 @@ class _Battery:
         self.catalog = Catalog(self.subject.folder / self.scenario.data.catalog)
         self.seed, self.tried = seed, Tried()
         self.run = run_of(self.subject, self.catalog)
-        self.result = self._execute(self.run)
+        self.result = self.run.execute(WINDOW_ROWS)
+        self._made(self.scenario.data.until)
         self.real: Sequence[TraceEntry] = self.result.trace
 
     def conserves(self) -> None:
@@ -149,12 +150,9 @@ class _Battery:
         )
 
     def _trace(self, rows: int = WINDOW_ROWS, **how: Any) -> Sequence[TraceEntry]:
-        return self._execute(run_of(self.subject, self.catalog, **how), rows).trace
-
-    def _execute(self, run: Any, rows: int = WINDOW_ROWS) -> Any:
-        result = run.execute(rows)
+        trace = run_of(self.subject, self.catalog, **how).complete(rows)
         self._made(self.scenario.data.until)
-        return result
+        return trace
 
     def _made(self, until: int) -> None:
         self.tried.runs += 1
