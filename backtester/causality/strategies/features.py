@@ -1,4 +1,4 @@
-"""Drawn feature graphs: rows of several instruments, with every record, on a grid, or by one input."""
+"""Drawn feature graphs: rows with every record, on a grid, or by one input."""
 
 from __future__ import annotations
 
@@ -110,9 +110,7 @@ def _by_kind(window: str, every: str) -> dict[str, list[Config]]:
 
 
 @st.composite
-def feature_graphs(
-    draw: st.DrawFn, kinds: Mapping[str, Set[str]], *, most: int = 5
-) -> Config:
+def feature_graphs(draw: st.DrawFn, kinds: Mapping[str, Set[str]], *, most: int = 5) -> Config:
     """Draw a row stream of any market.
 
     Args:

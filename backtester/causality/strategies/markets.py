@@ -11,7 +11,7 @@ import numpy as np
 from hypothesis import strategies as st
 
 from backtester.causality.strategies import records as made
-from backtester.causality.strategies.stamps import START, STEP, Row, record_seeds
+from backtester.causality.strategies.stamps import Row, record_seeds
 from backtester.causality.strategies.venues import contracts
 from featurizer.catalog import Catalog
 from featurizer.catalog_kinds import UserKind
@@ -78,7 +78,9 @@ class Market:
 
 
 def _columns(rows: Sequence[Row], kind: Kind) -> dict[str, Any]:
-    return {name: np.array([row[name] for row in rows], kind.dtype(name)) for name in kind.all_columns}
+    return {
+        name: np.array([row[name] for row in rows], kind.dtype(name)) for name in kind.all_columns
+    }
 
 
 @st.composite
@@ -128,9 +130,7 @@ def markets(draw: st.DrawFn, *, most_instruments: int = 3, steps: int = 100) -> 
     return Market(terms, streams)
 
 
-def _rows_of(
-    kind: str, first: int, halt: int | None, steps: int
-) -> st.SearchStrategy[list[Row]]:
+def _rows_of(kind: str, first: int, halt: int | None, steps: int) -> st.SearchStrategy[list[Row]]:
     if kind == "quotes":
         return record_seeds(10, 40).map(lambda seeds: made.quotes(seeds, first, halt=halt))
     if kind == "trades":
@@ -142,5 +142,3 @@ def _rows_of(
     if kind == "signals":
         return made.signals(first, halt=halt)
     return made.fundings(first, halt=halt)
-
-

@@ -1,4 +1,4 @@
-"""Drawn plans of a strategy: orders of every kind, changes, cancels, groups, requests of its own."""
+"""Drawn plans of a strategy: orders of every kind, changes, cancels, groups, own requests."""
 
 from __future__ import annotations
 

@@ -26,7 +26,7 @@ ZERO: st.SearchStrategy[Any] = st.just(0)
 def inference_loops(
     draw: st.DrawFn, latencies: st.SearchStrategy[Any] = LATENCIES
 ) -> dict[str, Any]:
-    """Draw a loop of any polling, and a deployment of one to three replicas; it has no model yet."""
+    """Draw a loop of any polling and a deployment of one to three replicas, without a model."""
     polling = draw(
         st.sampled_from(
             [

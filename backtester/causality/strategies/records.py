@@ -7,7 +7,6 @@ then, and are told anew by a snapshot.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 from hypothesis import strategies as st
 
@@ -30,9 +29,7 @@ _LEAST_TICKS = 150
 _BAR_STEPS = (4, 10)
 
 
-def quotes(
-    seeds: Sequence[tuple[int, ...]], first: int, *, halt: int | None = None
-) -> list[Row]:
+def quotes(seeds: Sequence[tuple[int, ...]], first: int, *, halt: int | None = None) -> list[Row]:
     """Return quotes: the bid wanders, the spread is one or two ticks."""
     rows, bid = stamps(seeds, first, halt=halt), CENTRE
     for row, (_, _, move, spread, bids, asks) in zip(rows, seeds, strict=True):
@@ -46,9 +43,7 @@ def quotes(
     return rows
 
 
-def trades(
-    seeds: Sequence[tuple[int, ...]], first: int, *, halt: int | None = None
-) -> list[Row]:
+def trades(seeds: Sequence[tuple[int, ...]], first: int, *, halt: int | None = None) -> list[Row]:
     """Return trades of either side, at or near the centre."""
     rows = stamps(seeds, first, halt=halt)
     for row, (_, _, move, spread, size, side) in zip(rows, seeds, strict=True):
@@ -58,9 +53,7 @@ def trades(
 
 
 @st.composite
-def depth(
-    draw: st.DrawFn, first: int = 0, *, halt: int | None = None, most: int = 40
-) -> list[Row]:
+def depth(draw: st.DrawFn, first: int = 0, *, halt: int | None = None, most: int = 40) -> list[Row]:
     """Draw a snapshot, then changes of levels; the book is never crossed, but may lose a side.
 
     Args:
@@ -114,7 +107,9 @@ class _Depth:
     def tell_anew(self, base: int, lots: Sequence[int]) -> None:
         """Forget every level, and set three by a snapshot."""
         self._levels = {1: {}, -1: {}}
-        for (side, ticks), size in zip(((1, base), (1, base - 2), (-1, base + 1)), lots, strict=True):
+        for (side, ticks), size in zip(
+            ((1, base), (1, base - 2), (-1, base + 1)), lots, strict=True
+        ):
             self.put(side, ticks, size, snapshot=True)
 
     def empty(self, side: int) -> None:

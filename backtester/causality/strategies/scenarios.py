@@ -1,4 +1,4 @@
-"""Drawn whole scenarios: a market, features, loops, a venue, a strategy, and what they are worth."""
+"""Drawn whole scenarios: a market, features, inference loops, a venue and a strategy."""
 
 from __future__ import annotations
 

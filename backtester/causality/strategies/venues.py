@@ -53,7 +53,10 @@ FEES: st.SearchStrategy[Any] = st.sampled_from(
                 {"volume": 500, "maker": "0", "taker": "0.0004"},
             ],
         },
-        {"kind": "sum", "terms": [_share("0", "0.0004"), {"kind": "flat", "maker": 0, "taker": "0.1"}]},
+        {
+            "kind": "sum",
+            "terms": [_share("0", "0.0004"), {"kind": "flat", "maker": 0, "taker": "0.1"}],
+        },
     ]
 )
 QUEUE_MODELS: st.SearchStrategy[Any] = st.sampled_from(
@@ -134,7 +137,7 @@ def executions(
 @st.composite
 def portfolios(draw: st.DrawFn, terms: Sequence[Mapping[str, Any]]) -> Block:
     """Draw opening balances, some of them so small that orders are refused and positions closed."""
-    balances = {"USD": draw(st.sampled_from([100000, 100000, 100000, 400, 40]))}
+    balances: dict[str, Any] = {"USD": draw(st.sampled_from([100000, 100000, 100000, 400, 40]))}
     for one in terms:
         if one["contract"] == "inverse" or (one["contract"] == "spot" and draw(st.booleans())):
             balances[one["base"]] = draw(st.sampled_from([1000, 2, "0.05"]))

@@ -158,10 +158,10 @@ def _seed_alone() -> Iterator[None]:
     Those change with every edit, and a seed that failed would draw something else once the failure
     is mended.
     """
-    name = "_get_local_constants"
+    own = vars(providers)
     with contextlib.ExitStack() as stack:
-        if hasattr(providers, name):
-            stack.enter_context(patch.object(providers, name, providers.Constants))
+        if {"_get_local_constants", "Constants"} <= own.keys():
+            stack.enter_context(patch.dict(own, _get_local_constants=own["Constants"]))
         yield
 
 

@@ -126,6 +126,25 @@ def test_the_hosts_clock_makes_it_unproven(folder: Path, capsys: Any) -> None:
     assert "time.time" in verdict["doubts"][0]
 
 
+ASKS = """
+inference_config:
+  model_uri: total.json
+  predictor_class_name: tests.leaks.models.Total
+  features: [signal]
+  polling: on_feature
+"""
+
+
+def test_a_model_of_ones_own_that_reads_its_artifact_can_be_proven(
+    folder: Path, capsys: Any
+) -> None:
+    path = write(folder, "mine_checked.Honest")
+    (folder / path).write_text((folder / path).read_text() + ASKS)
+    (folder / "total.json").write_text('["signal"]')
+    code, verdict = check(capsys, path)
+    assert (code, verdict["kind"]) == (0, "none found"), verdict["doubts"]
+
+
 @pytest.mark.parametrize("option", [["--replay", "nonsense"], ["--budget", "soon"]])
 def test_a_wrong_option_is_bad_input(folder: Path, capsys: Any, option: list[str]) -> None:
     assert _exit_code(["check", write(folder, "mine_checked.Honest"), *option]) == 2
