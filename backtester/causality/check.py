@@ -128,8 +128,7 @@ class _Search:
             doubts = [f"the run does not repeat itself: {told}. Draw from `ctx.random`."]
             return Verdict("unproven", doubts=doubts + real.doubts, coverage=self.coverage)
         leaks = list(real.leaks)
-        trained = self.workers.result(training) if training is not None else ""
-        leaks += [trained] if trained else []
+        leaks += self.workers.result(training) if training is not None else []
         chunked = _parted(real.entries, self.workers.result(few).entries)
         stepped = _parted(real.entries, self.workers.result(steps), begun=True)
         if chunked is not None or stepped is not None:
