@@ -39,9 +39,12 @@ def swarm(
     """
     from backtester.commands.console import print_json, print_table, progress, tell_if_compiling
     from backtester.commands.options import one_again
+    from backtester.errors import ScenarioError
     from backtester.report.swarm_table import swarm_table
     from clock.wall import host_ns
 
+    if not minutes > 0:
+        raise ScenarioError(f"`--minutes` must be above zero: got {minutes:g}. Give it some time.")
     tell_if_compiling(quiet=json_)
     first = host_ns() // 1_000_000_000 % 1_000_000_000 if seed is None else seed
     budget_ns = round(minutes * 60_000_000_000)

@@ -8,7 +8,6 @@ import json
 import shutil
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +28,6 @@ KEPT_IN = "counterexamples"
 _MOST_SHOWN = 60
 
 
-@dataclass(frozen=True)
 class Example:
     """A whole scenario as plain data: `repr` is its YAML and a table of its records.
 
@@ -39,9 +37,12 @@ class Example:
         models: The content of each model's JSON file, by the file's name.
     """
 
-    market: Market
-    mapping: Mapping[str, Any]
-    models: Mapping[str, Any] = field(default_factory=dict)
+    # no dataclass: Hypothesis prints those field by field, whatever their `repr` is
+
+    def __init__(
+        self, market: Market, mapping: Mapping[str, Any], models: Mapping[str, Any] | None = None
+    ) -> None:
+        self.market, self.mapping, self.models = market, mapping, dict(models or {})
 
     def write(self, folder: Path) -> Path:
         """Write scenario, catalog and models into a folder; return the scenario's file."""
@@ -121,12 +122,6 @@ class Example:
         models = "".join(f"# {name}: {json.dumps(one)}\n" for name, one in self.models.items())
         records = "".join(f"# {line}\n" for line in self.table().splitlines())
         return f"{self.yaml()}# instruments:\n{terms}{models}{records}"
-
-    def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
-        # as Hypothesis prints a counterexample: line by line, not as one text with \n in it
-        for line in repr(self).splitlines():
-            printer.text(line)
-            printer.break_()
 
 
 def possible(example: Example) -> bool:

@@ -160,8 +160,11 @@ def _seed_alone() -> Iterator[None]:
     """
     own = vars(providers)
     with contextlib.ExitStack() as stack:
-        if {"_get_local_constants", "Constants"} <= own.keys():
+        if {"_get_local_constants", "Constants", "CONSTANTS_CACHE"} <= own.keys():
             stack.enter_context(patch.dict(own, _get_local_constants=own["Constants"]))
+            # what was drawn before with such numbers, or is drawn so now, stays apart
+            own["CONSTANTS_CACHE"].cache.clear()
+            stack.callback(own["CONSTANTS_CACHE"].cache.clear)
         yield
 
 
