@@ -135,7 +135,8 @@ class _Search:
             told = in_words(chunked or stepped, self.subject.scenario)  # type: ignore[arg-type]
             leaks.append(
                 "a run depends on how many records are handed over at a time, so code reads "
-                f"beyond the record it is at: {told}."
+                f"beyond the record it is at: {told}. Again: lightcone run "
+                f"{self.subject.scenario_file} --verify"
             )
         if leaks and not self.small:
             return Verdict("leak", leaks, None, real.doubts, self.coverage)

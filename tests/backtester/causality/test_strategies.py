@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Callable, Sequence
 from itertools import pairwise
@@ -174,3 +175,13 @@ def test_what_breaks_is_kept_with_the_command_that_shows_it_again(
     assert "strategy:" in note
     assert (folder / "scenario.yaml").read_text() == example.yaml()
     assert (folder / "catalog" / "instruments.yaml").exists()
+
+
+@pytest.mark.slow
+def test_the_example_of_the_page_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    page = (Path(__file__).parents[3] / "docs" / "causality.md").read_text()
+    (code,) = re.findall(r"```python\n(.*?)```", page, flags=re.DOTALL)
+    names: dict[str, Any] = {"__name__": "page"}
+    exec(code.replace("max_examples=20", "max_examples=4, database=None"), names)
+    names["test_nothing_is_lost_and_nothing_looks_ahead"]()
