@@ -20,7 +20,7 @@ from backtester.causality.futures import WAYS, Future
 from backtester.causality.probe import Probe, Seen, Subject, look
 from backtester.causality.retraining import retrain
 from backtester.causality.shrink import shrink
-from backtester.causality.tell import counterexample, in_words
+from backtester.causality.tell import check_part, counterexample, in_words
 from backtester.causality.verdict import Coverage, Verdict
 from backtester.causality.witness import Witness, bear_witness, step_by_step
 from backtester.causality.workers import Job, Workers
@@ -83,7 +83,13 @@ def check_scenario(
 
 
 def replay_future(subject: Subject, future: Future) -> Verdict:
-    """Run one other future, as a counterexample names it, and tell what it shows."""
+    """Run one other future, as a counterexample names it, and tell what it shows.
+
+    Raises:
+        InputError: If the scenario cannot be run, or the future is one of records that are not
+            there.
+    """
+    check_part(future, open_catalog(subject.scenario))
     with (
         tempfile.TemporaryDirectory(prefix="lightcone-check-") as folder,
         Workers(subject, Path(folder)) as workers,

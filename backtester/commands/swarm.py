@@ -45,12 +45,12 @@ def swarm(
 
     if not minutes > 0:
         raise ScenarioError(f"`--minutes` must be above zero: got {minutes:g}. Give it some time.")
-    tell_if_compiling(quiet=json_)
     first = host_ns() // 1_000_000_000 % 1_000_000_000 if seed is None else seed
     budget_ns = round(minutes * 60_000_000_000)
     if again is not None:
         folder, first = one_again(again)
         budget_ns, seeds, jobs = 1, 1, 1
+    tell_if_compiling(quiet=json_)
     from backtester.causality.swarm import Totals, run_swarm
     from backtester.causality.swarm.trial import try_folder
 

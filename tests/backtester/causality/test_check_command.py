@@ -145,7 +145,20 @@ def test_a_model_of_ones_own_that_reads_its_artifact_can_be_proven(
     assert (code, verdict["kind"]) == (0, "none found"), verdict["doubts"]
 
 
-@pytest.mark.parametrize("option", [["--replay", "nonsense"], ["--budget", "soon"]])
+_CUT = "2024-01-01T00:00:20Z,event_time,values,1"
+
+
+@pytest.mark.parametrize(
+    "option",
+    [
+        ["--replay", "nonsense"],
+        ["--replay", "2024-01-01T00:00:20Z,event_time,values"],
+        ["--replay", f"{_CUT},SIM.NONE,quotes,0,1"],
+        ["--replay", f"{_CUT},SIM.ALPHA,quotes,5000000,5000001"],
+        ["--budget", "soon"],
+        ["--budget", "-1s"],
+    ],
+)
 def test_a_wrong_option_is_bad_input(folder: Path, capsys: Any, option: list[str]) -> None:
     assert _exit_code(["check", write(folder, "mine_checked.Honest"), *option]) == 2
     assert option[0] in capsys.readouterr().err
