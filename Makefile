@@ -9,7 +9,7 @@ JOBS ?= 2
 export OMP_NUM_THREADS ?= 1
 export MPLBACKEND ?= Agg
 
-.PHONY: quickstart test check format bench notebooks clean help
+.PHONY: quickstart test check format bench notebooks swarm clean help
 
 help:
 	@echo "make quickstart   train a model on a synthetic market, then backtest it with latency"
@@ -17,6 +17,7 @@ help:
 	@echo "make check        formatting, lint, types, import layers"
 	@echo "make bench        benchmarks, as JSON"
 	@echo "make notebooks    execute the notebooks"
+	@echo "make swarm        random whole scenarios with all laws asserted, for MINUTES=10"
 
 $(INSTALLED): pyproject.toml constraints.txt
 	@test -n "$(PYTHON)" || { echo "lightcone needs Python 3.11, 3.12 or 3.13: found none. Install one, or name it: make PYTHON=/path/to/python"; exit 2; }
@@ -52,6 +53,11 @@ bench: $(INSTALLED)
 
 notebooks: $(INSTALLED)
 	$(BIN)/python notebooks/execute.py
+
+MINUTES ?= 10
+
+swarm: $(INSTALLED)
+	$(BIN)/lightcone swarm --minutes $(MINUTES) --jobs $(JOBS)
 
 clean:
 	rm -rf .venv runs build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

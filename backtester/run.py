@@ -24,7 +24,7 @@ from backtester.sources import ItemSource, LiveSource, PredictionSource, RowSour
 from backtester.strategy import Strategy
 from backtester.streams import merged_requests
 from backtester.timeline import Subscription, Timeline
-from backtester.trace import Trace
+from backtester.trace import Trace, TraceEntry
 from backtester.venue.book import QUOTE_COLUMNS
 from backtester.venue.records import book_kinds, venue_requests
 from backtester.venue.venue import Venue, VenueRules
@@ -158,6 +158,13 @@ class Run:
             if progress is not None:
                 progress(reached - self.start, self.until - self.start)
         return self._finish()
+
+    def complete(self, window_rows: int = WINDOW_ROWS) -> list[TraceEntry]:
+        """Run all windows and return the trace alone, where it is kept: frames take longer."""
+        for _ in self.advance(window_rows):
+            pass
+        self._close()
+        return self.trace.entries
 
     def advance(self, window_rows: int = WINDOW_ROWS) -> Iterator[int]:
         """Run window by window and yield the end of each: all before it is in the trace."""
@@ -389,6 +396,10 @@ class Run:
                 kept.append(ended)
 
     def _finish(self) -> RunResult:
+        self._close()
+        return build_result(self)
+
+    def _close(self) -> None:
         self.engine.stop()
         self.venue.mids(self.until)  # what is held is marked at the venue's last quote
         for kept, rest in zip(self.outcomes, self.planes.finish(self.until), strict=True):
@@ -397,4 +408,3 @@ class Run:
         self.trace.flush()
         self.money.check(is_settled=not self.engine.gateway.in_flight["reports"])
         self.equity.check(self.money.account)
-        return build_result(self)

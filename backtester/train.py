@@ -15,11 +15,11 @@ from clock.units import format_duration, format_instant
 if TYPE_CHECKING:
     from featurizer.catalog import Catalog
     from featurizer.config import FeaturizerConfig
-    from featurizer.dataset import FeatureLabelSet, LabelledArrays
+    from featurizer.dataset import FeatureLabelSet
     from inference.config import InferenceConfig
     from inference.training import TrainedModel
 
-__all__ = ["model_columns", "stacked_columns", "train_scenario", "training_rows"]
+__all__ = ["model_columns", "split_rows", "stacked_columns", "train_scenario", "training_rows"]
 
 MIN_ROWS = 50
 """Fewest labelled rows that a model is fitted to."""
@@ -47,7 +47,9 @@ def train_scenario(
     from inference.training import train_xgboost
 
     rows = training_rows(scenario, catalog, progress)
-    fitted, held_out = _split(rows, training)
+    to_fit, to_hold_out = split_rows(rows, training)
+    fitted = to_fit.to_arrays()
+    held_out = None if to_hold_out is None else to_hold_out.to_arrays()
     if len(fitted.labels) < MIN_ROWS:
         raise ScenarioError(
             f"`training` must give at least {MIN_ROWS} rows with features and label: got "
@@ -146,13 +148,17 @@ def _described(scenario: Scenario) -> tuple[TrainingConfig, FeaturizerConfig]:
     return training, config
 
 
-def _split(
+def split_rows(
     rows: FeatureLabelSet, training: TrainingConfig
-) -> tuple[LabelledArrays, LabelledArrays | None]:
+) -> tuple[FeatureLabelSet, FeatureLabelSet | None]:
+    """Return the rows that a model is fitted to, and those held out for its metrics.
+
+    Fitted rows whose label becomes visible after the first held-out one are purged. Where there
+    are too few rows, or none is to be held out, all are fitted.
+    """
     if not training.validation or len(rows.frame) < MIN_ROWS:
-        return rows.to_arrays(), None
-    first, last = rows.split(1 - training.validation, purge=True, embargo_ns=training.embargo)
-    return first.to_arrays(), last.to_arrays()
+        return rows, None
+    return rows.split(1 - training.validation, purge=True, embargo_ns=training.embargo)
 
 
 def _extra(scenario: Scenario, config: FeaturizerConfig) -> dict[str, Any]:

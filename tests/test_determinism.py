@@ -11,6 +11,8 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -51,11 +53,15 @@ def given(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
 
 
 def in_a_process(
-    catalog: Path, model: Path, settings: dict[str, str], *arguments: str
+    catalog: Path,
+    model: Path,
+    settings: dict[str, str],
+    *arguments: str,
+    python: str = sys.executable,
 ) -> dict[str, Any]:
     """Run once in a process of its own and return what it prints."""
     environment = {**os.environ, **settings, "PYTHONPATH": str(ROOT)}
-    command = [sys.executable, "-m", "tests.laws.one_run", str(catalog), str(model), *arguments]
+    command = [python, "-m", "tests.laws.one_run", str(catalog), str(model), *arguments]
     done = subprocess.run(command, env=environment, cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     found: dict[str, Any] = json.loads(done.stdout)
@@ -63,7 +69,21 @@ def in_a_process(
     return found
 
 
-def test_another_process_hash_seed_thread_count_and_folder_give_the_same_digest(
+@contextmanager
+def every_core_busy() -> Iterator[None]:
+    """Keep every core of the host busy while the block runs."""
+    command = [sys.executable, "-c", "while True: pass"]
+    burning = [subprocess.Popen(command) for _ in range(os.cpu_count() or 1)]
+    try:
+        yield
+        assert all(process.poll() is None for process in burning)
+    finally:
+        for process in burning:
+            process.kill()
+            process.wait()
+
+
+def test_another_process_hash_seed_thread_count_folder_and_load_give_the_same_digest(
     given: tuple[Path, Path], tmp_path: Path
 ) -> None:
     catalog, model = given
@@ -72,7 +92,18 @@ def test_another_process_hash_seed_thread_count_and_folder_give_the_same_digest(
     assert usual["answers"] > 1000
     elsewhere = shutil.copytree(catalog, tmp_path / "copied")
     assert in_a_process(elsewhere, model, OTHER, "ahead", "300") == usual
-    assert in_a_process(catalog, model, OTHER, "lockstep", "8192") == usual
+    with every_core_busy():
+        assert in_a_process(catalog, model, OTHER, "lockstep", "8192") == usual
+
+
+@pytest.mark.skipif(
+    "LIGHTCONE_OTHER_PYTHON" not in os.environ,
+    reason="set LIGHTCONE_OTHER_PYTHON to an interpreter of another version with the same packages",
+)
+def test_another_version_of_python_gives_the_same_digest(given: tuple[Path, Path]) -> None:
+    usual = in_a_process(*given, ONE, "ahead", "8192")
+    other = os.environ["LIGHTCONE_OTHER_PYTHON"]
+    assert in_a_process(*given, OTHER, "ahead", "300", python=other) == usual
 
 
 def test_ties_broken_by_hash_are_told_by_the_digest(given: tuple[Path, Path]) -> None:

@@ -20,7 +20,7 @@ from backtester.causality.futures import WAYS, Future
 from backtester.causality.probe import Probe, Seen, Subject, look
 from backtester.causality.retraining import retrain
 from backtester.causality.shrink import shrink
-from backtester.causality.tell import counterexample, in_words
+from backtester.causality.tell import check_part, counterexample, in_words
 from backtester.causality.verdict import Coverage, Verdict
 from backtester.causality.witness import Witness, bear_witness, step_by_step
 from backtester.causality.workers import Job, Workers
@@ -83,7 +83,13 @@ def check_scenario(
 
 
 def replay_future(subject: Subject, future: Future) -> Verdict:
-    """Run one other future, as a counterexample names it, and tell what it shows."""
+    """Run one other future, as a counterexample names it, and tell what it shows.
+
+    Raises:
+        InputError: If the scenario cannot be run, or the future is one of records that are not
+            there.
+    """
+    check_part(future, open_catalog(subject.scenario))
     with (
         tempfile.TemporaryDirectory(prefix="lightcone-check-") as folder,
         Workers(subject, Path(folder)) as workers,
@@ -128,15 +134,15 @@ class _Search:
             doubts = [f"the run does not repeat itself: {told}. Draw from `ctx.random`."]
             return Verdict("unproven", doubts=doubts + real.doubts, coverage=self.coverage)
         leaks = list(real.leaks)
-        trained = self.workers.result(training) if training is not None else ""
-        leaks += [trained] if trained else []
+        leaks += self.workers.result(training) if training is not None else []
         chunked = _parted(real.entries, self.workers.result(few).entries)
         stepped = _parted(real.entries, self.workers.result(steps), begun=True)
         if chunked is not None or stepped is not None:
             told = in_words(chunked or stepped, self.subject.scenario)  # type: ignore[arg-type]
             leaks.append(
                 "a run depends on how many records are handed over at a time, so code reads "
-                f"beyond the record it is at: {told}."
+                f"beyond the record it is at: {told}. Again: lightcone run "
+                f"{self.subject.scenario_file} --verify"
             )
         if leaks and not self.small:
             return Verdict("leak", leaks, None, real.doubts, self.coverage)

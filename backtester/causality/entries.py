@@ -39,6 +39,9 @@ _EXOGENOUS = (
     EntryKind.OUTCOME,
     EntryKind.ATTEMPT,
 )
+_TOLD = (EntryKind.REPORT, EntryKind.BELIEF_LEDGER, EntryKind.BELIEF_PAYMENT)
+"""What the venue tells us, and what we book of it: a payment's amount stands there alone."""
+
 _DECIDED = (EntryKind.ORDER, EntryKind.CHANGE, EntryKind.REFUSAL)
 
 
@@ -121,7 +124,7 @@ def first_difference(
     if stamp == "event_time":
         return _part(mine, theirs)
     found = [_part(_of(mine, _EXOGENOUS), _of(theirs, _EXOGENOUS))]
-    reports = _part(_of(mine, (EntryKind.REPORT,)), _of(theirs, (EntryKind.REPORT,)))
+    reports = _part(_of(mine, _TOLD), _of(theirs, _TOLD))
     free = (cut + 1, 0) if reports is None else (reports.entry.instant, int(Rank.ORDER_REPORT))
     orders = [[e for e in _of(entries, _DECIDED) if _place(e) < free] for entries in (mine, theirs)]
     found.append(_part(*orders))

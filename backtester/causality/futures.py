@@ -168,6 +168,8 @@ def _deletion(
     gone = at[draws.uniform(3) < _DELETED]
     kept = np.ones(len(columns["event_time"]), bool)
     kept[gone if len(gone) else at[:1]] = False
+    if not kept.any():
+        kept[-1] = True  # that a stream exists at all is not of the future
     return {name: column[kept] for name, column in columns.items()}
 
 

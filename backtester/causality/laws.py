@@ -17,10 +17,17 @@ from itertools import islice
 from pathlib import Path
 
 from backtester.causality.catalogs import write_future
+from backtester.causality.conservation import (
+    check_books,
+    check_lots,
+    check_requests,
+    entries_of,
+)
 from backtester.causality.cuts import choose_cuts
 from backtester.causality.entries import Difference, first_difference
 from backtester.causality.futures import WAYS, Future
-from backtester.causality.probe import Subject, in_another_folder, trace_of
+from backtester.causality.ordering import check_order
+from backtester.causality.probe import Subject, in_another_folder, run_of, trace_of
 from backtester.causality.tell import in_words, name_of
 from backtester.loading import open_catalog
 from backtester.run import WINDOW_ROWS
@@ -32,8 +39,11 @@ from featurizer.catalog import Catalog
 __all__ = [
     "assert_ahead_equals_lockstep",
     "assert_chunk_invariant",
+    "assert_conserves",
     "assert_deterministic",
     "assert_future_blind",
+    "assert_in_order",
+    "assert_known_at",
 ]
 
 _END_OF_TIME = 2**62
@@ -72,14 +82,64 @@ def assert_chunk_invariant(
 def assert_ahead_equals_lockstep(scenario: Scenario | Path | str) -> None:
     """Assert that features and inference run ahead give what they give event by event (law 4).
 
+    A scenario that cannot run ahead, as its strategy submits requests of its own or a policy of a
+    deployment reads values, has nothing to compare, and passes.
+
     Raises:
         AssertionError: With the first entry that differs.
     """
     subject, catalog = _open(scenario)
+    if run_of(subject, catalog).why_lockstep:
+        return
     ahead, lockstep = (
         trace_of(subject, catalog, WINDOW_ROWS, mode=mode) for mode in ("ahead", "lockstep")
     )
     _assert_same(subject, ahead, lockstep, "ahead must equal lockstep (law 4)")
+
+
+def assert_conserves(scenario: Scenario | Path | str) -> None:
+    """Assert that nothing is lost and nothing is counted twice (law 6).
+
+    Every request ends in exactly one outcome; no order is filled beyond what it asked for; both
+    books, made again in exact fractions from the fills and payments alone, are what the run says,
+    entry by entry; ours repeat the venue's, and are the same once all reports are in.
+
+    Raises:
+        AssertionError: Naming the request, the order or the booking.
+    """
+    subject, catalog = _open(scenario)
+    run = run_of(subject, catalog)
+    result = run.execute(WINDOW_ROWS)
+    entries = entries_of(result.trace)
+    plain = frozenset(place for place, loop in enumerate(run.planes.loops) if loop.is_plain)
+    check_requests(entries, plain)
+    check_lots(entries)
+    check_books(run, result, entries)
+
+
+def assert_known_at(scenario: Scenario | Path | str) -> None:
+    """Assert at every read, delivery and feature row that it was visible then (law 1).
+
+    The scenario runs as with `lightcone run --lineage`; that must also change nothing.
+
+    Raises:
+        LookaheadError: With what was seen, where, and by how much too early.
+        AssertionError: If being watched changes the trace.
+    """
+    subject, catalog = _open(scenario)
+    real = run_of(subject, catalog).complete(WINDOW_ROWS)
+    watched = run_of(subject, catalog, lineage=True).complete(WINDOW_ROWS)
+    _assert_same(subject, real, watched, "being watched must change nothing (law 1)")
+
+
+def assert_in_order(scenario: Scenario | Path | str) -> None:
+    """Assert that time never goes back, and that the stamps of everything are in order (law 7).
+
+    Raises:
+        AssertionError: Naming the request, the row or the report.
+    """
+    subject, catalog = _open(scenario)
+    check_order(trace_of(subject, catalog, WINDOW_ROWS))
 
 
 def assert_future_blind(scenario: Scenario | Path | str, *, cuts: int = 8, seed: int = 0) -> None:

@@ -7,20 +7,22 @@ import os
 import pickle
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from backtester.causality.catalogs import write_future
 from backtester.causality.entries import Difference, first_difference
 from backtester.causality.futures import Future
-from backtester.run import Mode
 from backtester.scenario import Scenario
 from backtester.trace import TraceEntry
 from featurizer.market import StreamRequest
 
-__all__ = ["Probe", "Seen", "Subject", "in_another_folder", "look", "trace_of"]
+if TYPE_CHECKING:
+    from backtester.run import Mode, Run
+
+__all__ = ["Probe", "Seen", "Subject", "in_another_folder", "look", "run_of", "trace_of"]
 
 
 @dataclass(frozen=True)
@@ -76,6 +78,39 @@ def look(probe: Probe) -> Seen:
     return Seen(first_difference(real, entries, future.cut, future.stamp), records)
 
 
+def run_of(
+    subject: Subject,
+    catalog: Any,
+    *,
+    mode: Mode | None = None,
+    lineage: bool = False,
+    models: Mapping[str, Any] | None = None,
+) -> Run:
+    """Return a run that has not begun, which keeps its trace.
+
+    Args:
+        subject: The scenario.
+        catalog: Its records.
+        mode: As in `backtester.run.run_scenario`.
+        lineage: As there.
+        models: The model of each loop, where they have been loaded already.
+
+    Raises:
+        InputError: If the scenario cannot be run.
+    """
+    from backtester.loading import load_predictor, load_strategy
+    from backtester.run import Run
+
+    scenario = subject.scenario
+    strategy = load_strategy(scenario.strategy.class_path, scenario.strategy.params)
+    if models is None:
+        models = {
+            name: load_predictor(scenario, name, subject.scenario_file)
+            for name in scenario.inference_config
+        }
+    return Run(scenario, strategy, catalog, models, mode=mode, keep_trace=True, lineage=lineage)
+
+
 def trace_of(
     subject: Subject,
     catalog: Any,
@@ -85,6 +120,7 @@ def trace_of(
     mode: Mode | None = None,
     windows: int | None = None,
     reads: list[StreamRequest] | None = None,
+    models: Mapping[str, Any] | None = None,
 ) -> list[TraceEntry]:
     """Return the trace of a run, complete up to *last*; by default to its end.
 
@@ -96,22 +132,15 @@ def trace_of(
         mode: As in `backtester.run.run_scenario`.
         windows: How many windows to run at most.
         reads: Takes the streams and columns that the run reads.
+        models: As in `run_of`.
 
     Raises:
         InputError: If the scenario cannot be run.
         StrategyError: If the strategy raised at or before *last*.
     """
     from backtester.errors import StrategyError
-    from backtester.loading import load_predictor, load_strategy
-    from backtester.run import Run
 
-    scenario = subject.scenario
-    strategy = load_strategy(scenario.strategy.class_path, scenario.strategy.params)
-    predictors = {
-        name: load_predictor(scenario, name, subject.scenario_file)
-        for name in scenario.inference_config
-    }
-    run = Run(scenario, strategy, catalog, predictors, mode=mode, keep_trace=True)
+    run = run_of(subject, catalog, mode=mode, models=models)
     if reads is not None:
         reads += run.requests
     try:

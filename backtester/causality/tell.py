@@ -16,7 +16,7 @@ from clock.errors import UnitError
 from clock.units import format_duration, format_instant, parse_instant
 from featurizer.catalog import Catalog
 
-__all__ = ["counterexample", "future_of", "in_words"]
+__all__ = ["check_part", "counterexample", "future_of", "in_words", "name_of"]
 
 _LAWS = {"event_time": "2a", "receipt_time": "2b"}
 _DONE = {
@@ -67,18 +67,44 @@ def future_of(text: str) -> Future:
     """
     words = text.split(",")
     try:
+        if len(words) not in (4, 8):
+            raise ValueError(f"{len(words)} words")
         cut, stamp, action, seed = parse_instant(words[0]), words[1], words[2], int(words[3])
         only = None
         if len(words) > 4:
             only = Part((words[4], words[5]), int(words[6]), int(words[7]))
         if stamp not in _LAWS or action not in ACTIONS:
             raise ValueError(f"{stamp},{action}")
-    except (IndexError, ValueError, UnitError) as error:
+    except (ValueError, UnitError) as error:
         raise ScenarioError(
             f"`--replay` must be what a check printed, INSTANT,STAMP,ACTION,SEED and maybe "
             f"INSTRUMENT,KIND,FIRST,LAST: got {text!r} ({error}). Copy it whole."
         ) from error
     return Future(cut, stamp, action, seed, only)  # type: ignore[arg-type]  # checked above
+
+
+def check_part(future: Future, catalog: Catalog) -> None:
+    """Refuse a future of records that the catalog does not hold after the cut.
+
+    Raises:
+        ScenarioError: If the stream, or the records of it, are not there.
+    """
+    if future.only is None:
+        return
+    stream, first, last = future.only
+    name = f"{stream[1]} of {stream[0]}"
+    if stream not in catalog.streams():
+        known = ", ".join(f"{kind} of {of}" for of, kind in catalog.streams())
+        raise ScenarioError(
+            f"`--replay` must name records of the catalog: got {name}. It holds {known}. Copy "
+            "what the check printed whole."
+        )
+    held = len(later_rows(catalog, stream, future)["event_time"])
+    if not 0 <= first < last <= held:
+        raise ScenarioError(
+            f"`--replay` must name records after the cut: got {first} to {last} of {name}, of "
+            f"which there are {held}. Copy what the check printed whole."
+        )
 
 
 def _record(future: Future, difference: Difference, subject: Subject) -> str:

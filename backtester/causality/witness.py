@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, NamedTuple
 
 from backtester.causality.acts import watched
 from backtester.causality.foreknowledge import foreknown
@@ -50,30 +53,59 @@ def bear_witness(subject: Subject, window_rows: int, *, watch: bool) -> Witness:
     """
     from backtester.loading import open_catalog
 
-    late, doubts = _origins(subject)
+    with watched() as acts, acts.loading(_artifacts(subject)):
+        models = _models(subject)
+    late, doubts = _origins(subject, models)
     if late:
         return Witness([], doubts, late)
     catalog = open_catalog(subject.scenario)
     if not watch:
-        return Witness(trace_of(subject, catalog, window_rows), doubts, [])
+        return Witness(trace_of(subject, catalog, window_rows, models=models), doubts, [])
     reads: list[StreamRequest] = []
-    with watched() as acts:
-        entries = trace_of(subject, catalog, window_rows, reads=reads)
+    with watched(acts):
+        entries = trace_of(subject, catalog, window_rows, reads=reads, models=models)
     data = subject.scenario.data
     known = foreknown(catalog, reads, (data.start, data.until))
     return Witness(entries, doubts + acts.sentences(), [column.sentence() for column in known])
 
 
-def _origins(subject: Subject) -> tuple[list[str], list[str]]:
-    from backtester.loading import load_model, trained_late
+def _artifacts(subject: Subject) -> list[Path]:
+    """Return where the models lie that user code is asked to load.
+
+    One that does not exist is left to whoever loads it.
+    """
+    from inference.errors import ModelNotFoundError
+    from inference.registry import Registry
+
+    found = []
+    for config in subject.scenario.inference_config.values():
+        for uri in config.model_uris.values():
+            with suppress(ModelNotFoundError):
+                found.append(Registry().resolve(uri).path)
+    return found
+
+
+def _models(subject: Subject) -> dict[str, Any]:
+    """Return the model of each loop, whatever it was trained on."""
+    from backtester.loading import load_model
+
+    scenario = subject.scenario
+    return {
+        loop: load_model(scenario, loop, subject.scenario_file)
+        for loop in scenario.inference_config
+    }
+
+
+def _origins(subject: Subject, models: Mapping[str, Any]) -> tuple[list[str], list[str]]:
+    from backtester.loading import trained_late
 
     late: list[str] = []
     doubts: list[str] = []
     scenario = subject.scenario
     for loop, config in scenario.inference_config.items():
-        loaded = load_model(scenario, loop, subject.scenario_file)
-        models = loaded if isinstance(loaded, dict) else {"": loaded}
-        for name, predictor in models.items():
+        loaded = models[loop]
+        of_variants = loaded if isinstance(loaded, dict) else {"": loaded}
+        for name, predictor in of_variants.items():
             uri = config.model_uris[name]
             fault = trained_late(predictor, uri, scenario.data.start)
             if fault:

@@ -54,16 +54,19 @@ class Workers:
     """Starts calls in processes of their own, and ends what is left at the end of a block.
 
     Args:
-        warm_up: What `backtester.causality.preload` is given, pickled.
+        warm_up: What the module to preload is given, pickled.
         folder: Where to put it.
+        preload: The module that the fork server imports once.
     """
 
-    def __init__(self, warm_up: Any, folder: Path) -> None:
+    def __init__(
+        self, warm_up: Any, folder: Path, preload: str = "backtester.causality.preload"
+    ) -> None:
         path = folder / "warm_up.pickle"
         path.write_bytes(pickle.dumps(warm_up))
         os.environ[WARM_UP] = str(path)
         self._context = get_context("forkserver")
-        self._context.set_forkserver_preload(["backtester.causality.preload"])
+        self._context.set_forkserver_preload([preload])
         self._under_way: dict[Connection, Job] = {}
 
     def __enter__(self) -> Workers:

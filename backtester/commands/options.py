@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import date, timedelta
+from pathlib import Path
 
-__all__ = ["days_between", "duration", "instant", "one_of", "signed_duration"]
+__all__ = ["days_between", "duration", "instant", "one_again", "one_of", "signed_duration"]
 
 
 def duration(option: str, text: str) -> int:
@@ -63,6 +64,25 @@ def one_of(option: str, text: str, known: Sequence[str]) -> None:
         f"`{option}` must be one of {', '.join(known)}: got {text!r}."
         f"{did_you_mean(text, known)} Correct it."
     )
+
+
+def one_again(text: str) -> tuple[Path | None, int]:
+    """Return what `--again` of a swarm names: a folder that was kept, or else a seed.
+
+    Raises:
+        ScenarioError: If it is neither.
+    """
+    from backtester.errors import ScenarioError
+
+    if text.isdecimal():
+        return None, int(text)
+    folder = Path(text)
+    if not (folder / "scenario.yaml").is_file():
+        raise ScenarioError(
+            f"`--again` must be a seed, or a folder that a swarm kept: got {text!r}, which is no "
+            "number and holds no scenario.yaml. Copy what the swarm printed."
+        )
+    return folder, -1
 
 
 def days_between(start: str, until: str | None) -> list[str]:

@@ -18,6 +18,7 @@ from clock.units import format_instant
 from featurizer.catalog import Catalog
 from featurizer.market import Instrument
 from tests.laws.flows import Flow
+from tests.laws.harness import IN_MEMORY
 from tests.laws.markets import START, STEP
 from tests.laws.player import LOT, TICK
 from tests.reference.exchange_orders import NEVER, Ask, Bracket, Event, Message, Modify
@@ -141,13 +142,14 @@ def instrument(name: str) -> Instrument:
 @contextmanager
 def catalog_of(flow: Flow) -> Iterator[Catalog]:
     """Return the catalog of a flow for as long as it is needed."""
-    with TemporaryDirectory() as folder:
+    with TemporaryDirectory(dir=IN_MEMORY) as folder:
         catalog = Catalog.create(Path(folder), [instrument(name) for name in flow.names])
-        for name, rows in flow.records.items():
-            for kind, made in (("quotes", Quote), ("trades", Trade), ("depth", Depth)):
-                found = [row for row in rows if isinstance(row, made)]
-                if found:
-                    catalog.write(name, kind, columns(found))
+        with catalog.transaction() as change:
+            for name, rows in flow.records.items():
+                for kind, made in (("quotes", Quote), ("trades", Trade), ("depth", Depth)):
+                    found = [row for row in rows if isinstance(row, made)]
+                    if found:
+                        change.write(name, kind, columns(found))
         yield catalog
 
 
@@ -181,6 +183,6 @@ def scenario_of(flow: Flow, catalog: Catalog) -> Scenario:
 def play(flow: Flow, catalog: Catalog, window_rows: int = 8192) -> list[Event]:
     """Run a flow and return what the venue reported, in the order of its reports."""
     player = FlowPlayer(flow.script)
-    Run(scenario_of(flow, catalog), player, catalog, {}).execute(window_rows)
+    Run(scenario_of(flow, catalog), player, catalog, {}).complete(window_rows)
     assert player.reports == sorted(player.reports, key=lambda report: report.number)
     return [event_of(report) for report in player.reports]

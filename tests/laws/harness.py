@@ -7,28 +7,31 @@ the venue. Only the model is a plain function, and the strategy a script that bo
 from __future__ import annotations
 
 import math
+import os
 import struct
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
-import polars as pl
 
-from backtester.result import RunResult
+from backtester.result import RunResult, build_result
 from backtester.run import Mode, Run
 from backtester.scenario import Scenario
 from backtester.trace import EntryKind
 from featurizer.catalog import Catalog
-from featurizer.market import Instrument
+from featurizer.market import KINDS, Instrument
 from tests.laws.player import Call, EagerPlayer, Player
 from tests.reference.case import Case
 from tests.reference.features import FeatureRow
 
 LOOP_SHIFT = 40
+IN_MEMORY = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
+"""Where catalogs are written: a file system that has nothing to wait for, where there is one."""
 
 # -- a case as the product takes it ----------------------------------------------------------------
 
@@ -49,17 +52,22 @@ def write_catalog(case: Case, folder: Path) -> Catalog:
     """Write the records of a case as a catalog."""
     instruments = [Instrument.model_validate(terms.mapping()) for terms in case.terms]
     catalog = Catalog.create(folder, instruments)
-    for (name, kind), rows in case.records.items():
-        if rows:
-            stamps = pl.col("event_time", "receipt_time").cast(pl.Datetime("ns", "UTC"))
-            catalog.write(name, kind, pl.DataFrame(rows).with_columns(stamps))
+    with catalog.transaction() as change:
+        for (name, kind), rows in case.records.items():
+            if rows:
+                of = KINDS[kind]
+                columns = {
+                    column: np.array([row[column] for row in rows], of.dtype(column))
+                    for column in of.all_columns
+                }
+                change.write(name, kind, columns)
     return catalog
 
 
 @contextmanager
 def catalog_of(case: Case) -> Iterator[Catalog]:
     """Return the catalog of a case for as long as it is needed."""
-    with TemporaryDirectory() as folder:
+    with TemporaryDirectory(dir=IN_MEMORY) as folder:
         yield write_catalog(case, Path(folder))
 
 
@@ -133,16 +141,20 @@ class Played:
 
     case: Case
     run: Run
-    result: RunResult
     calls: list[Call]
 
     def __post_init__(self) -> None:
-        self.trace = self.result.trace
-        self.digest = self.result.trace_digest
+        self.trace = self.run.trace.entries
+        self.digest = self.run.trace.digest()
         self.entries: dict[EntryKind, list[Entry]] = {kind: [] for kind in EntryKind}
         for _, data in self.trace:
             kind, entry = read_entry(data)
             self.entries[kind].append(entry)
+
+    @cached_property
+    def result(self) -> RunResult:
+        """The frames and numbers, which few laws ask for."""
+        return build_result(self.run)
 
     @property
     def fills(self) -> list[Entry]:
@@ -201,8 +213,8 @@ def play(
         of_each = dict.fromkeys(config.variants, formula)
         predictors[name] = of_each or formula
     run = Run(scenario, strategy, catalog, predictors, mode=mode, keep_trace=True)
-    result = run.execute(window_rows)
-    return Played(case, run, result, strategy.calls)
+    run.complete(window_rows)
+    return Played(case, run, strategy.calls)
 
 
 def same_number(one: float, other: float, tolerance: float = 1e-9) -> bool:

@@ -1,179 +1,54 @@
 """Small markets, scenarios and strategies for the laws, full of ties.
 
-Instants lie on a grid of 5 ms, as do grid rows, timers, polls and constant latencies, so that
-records, rows, predictions, orders and reports keep meeting at one instant. Prices are whole ticks
-of 0.5 and quantities whole lots of 0.5: sums of them are exact in floating point.
+Markets, features and deployments are those that `backtester.causality.strategies` ships; what the
+reference simulator must understand as well, its model and its script, is drawn here.
 """
 
 from __future__ import annotations
 
-import ast
 from collections.abc import Sequence
 from typing import Any
 
 from hypothesis import strategies as st
 
-from clock.units import parse_instant
-from tests.inference.serving_cases import blocks
+from backtester.causality.strategies import (
+    LATENCIES,
+    START,
+    STEP,
+    ZERO,
+    blocks,
+    inference_loops,
+    quote_features,
+    quotes_and_trades,
+)
 from tests.reference.case import Case, Model, Records, Terms
 from tests.reference.scenario import Row
 from tests.reference.strategies import Plan
 
-MS = 1_000_000
-STEP = 5 * MS
-START = parse_instant("2024-01-02T00:00:00Z")
+__all__ = ["START", "STEP", "ZERO", "cases", "cuts", "other_futures", "plans", "serving"]
+
 INSTRUMENTS = ("SIM.ALPHA", "SIM.BETA")
-
-# -- markets ---------------------------------------------------------------------------------------
-
-GAPS = (0, 0, 1, 1, 1, 2, 3, 20)  # ties, a burst's pace, a pause
-FEEDS = (0, 0, 1, 1, 2, 2, 5, 30)  # at once, usual, late enough to be overtaken
-
-
-def _record_seeds(least: int, most: int) -> st.SearchStrategy[list[tuple[int, ...]]]:
-    small = st.integers(0, 7)
-    seed = st.tuples(small, small, st.integers(-2, 2), st.integers(1, 2), small, small)
-    return st.lists(seed, min_size=least, max_size=most)
-
-
-def _stamps(seeds: Sequence[tuple[int, ...]], first: int) -> list[Row]:
-    happened, rows = START + first * STEP, []
-    for place, seed in enumerate(seeds, start=1):
-        happened += GAPS[seed[0]] * STEP
-        if place > 3:
-            happened = max(happened, START)  # a catalog without records in the run is refused
-        receipt = happened + FEEDS[seed[1]] * STEP
-        rows.append({"event_time": happened, "receipt_time": receipt, "sequence": 10 * place})
-    return rows
-
-
-def _quotes(seeds: Sequence[tuple[int, ...]], first: int) -> list[Row]:
-    rows, bid = _stamps(seeds, first), 200
-    for row, (_, _, move, spread, bids, asks) in zip(rows, seeds, strict=True):
-        bid = max(150, bid + move)
-        row.update(
-            bid_price=bid * 0.5,
-            bid_quantity=(bids + 1) * 0.5,
-            ask_price=(bid + spread) * 0.5,
-            ask_quantity=(asks + 1) * 0.5,
-        )
-    return rows
-
-
-def _trades(seeds: Sequence[tuple[int, ...]], first: int) -> list[Row]:
-    rows = _stamps(seeds, first)
-    for row, (_, _, move, spread, size, side) in zip(rows, seeds, strict=True):
-        price, aggressor = (200 + move) * 0.5, 1 if side % 2 else -1
-        row.update(price=price, quantity=(size + spread) * 0.5, aggressor=aggressor)
-    return rows
-
-
-@st.composite
-def records_of(
-    draw: st.DrawFn, instruments: Sequence[str], *, quotes: int = 30, trades: int = 15
-) -> Records:
-    """Draw quotes and trades of some instruments; a few happen before the start."""
-    market: Records = {}
-    for name in instruments:
-        first = draw(st.integers(-3, 2))
-        market[name, "quotes"] = _quotes(draw(_record_seeds(10, quotes)), first)
-        market[name, "trades"] = _trades(draw(_record_seeds(4, trades)), first)
-    return market
-
 
 # -- scenarios -------------------------------------------------------------------------------------
 
-LATENCIES = st.one_of(
-    st.sampled_from([0, 0, "5ms", "10ms", "25ms"]),
-    st.sampled_from(
-        [
-            {"kind": "lognormal", "median": "8ms", "p99": "40ms"},
-            {"kind": "uniform", "low": "0ms", "high": "20ms"},
-        ]
-    ),
-)
-ZERO = st.just(0)
 
-
-def _feature(definition: str, name: str, **params: Any) -> dict[str, Any]:
-    return {"feature_definition": definition, "name": name, "params": params}
-
-
-@st.composite
-def featurizers(draw: st.DrawFn, instruments: Sequence[str]) -> dict[str, Any]:
-    """Draw a row stream: raw, with one input's records, or on a grid."""
-    window = draw(st.sampled_from(["10ms", "25ms", "50ms"]))
-    other = instruments[-1]
-    choices = [
-        _feature("spread.RelativeSpread", "spread"),
-        _feature("price.LogReturn", "return", window=window),
-        _feature("volatility.RealisedVolatility", "volatility", window=window),
-        _feature("flow.TradeVolumeImbalance", "flow", window=window, instrument=other),
-        _feature("smoothing.Ema", "ema", half_life=window, feature="imbalance"),
-        _feature("smoothing.Lag", "lag", lag=window, feature="imbalance"),
-        _feature("book.Imbalance", "imbalance_other", instrument=other),
-    ]
-    chosen = draw(st.lists(st.sampled_from(choices), max_size=4, unique_by=lambda c: c["name"]))
-    sampling: Any = draw(
-        st.sampled_from(
-            [
-                "raw",
-                "5ms",
-                "20ms",
-                {"input": "quotes"},
-                {"input": "trades", "instrument": other},
-                {"input": "quotes", "instrument": other},
-            ]
-        )
-    )
-    return {
-        "sampling": sampling,
-        "compute_latency": draw(st.sampled_from([0, 0, "5ms"])),
-        "feature_configs": [
-            _feature("price.MidPrice", "mid"),
-            _feature("book.Imbalance", "imbalance"),
-            *chosen,
-        ],
-    }
-
-
-@st.composite
 def inference_configs(
-    draw: st.DrawFn, latencies: st.SearchStrategy[Any] = LATENCIES
-) -> dict[str, Any]:
+    latencies: st.SearchStrategy[Any] = LATENCIES,
+) -> st.SearchStrategy[dict[str, Any]]:
     """Draw a loop of any polling, and a deployment of one to three replicas."""
-    polling = draw(
-        st.sampled_from(
-            [
-                {"kind": "on_feature"},
-                {"kind": "continuous"},
-                {"kind": "every", "period": "5ms"},
-                {"kind": "every", "period": "20ms"},
-            ]
-        )
-    )
-    return {
-        "model_uri": "models:/law/1",
-        "features": ["imbalance"],
-        "num_replicas": draw(st.integers(1, 3)),
-        "max_in_flight": draw(st.sampled_from([None, None, 1, 2, 5])),
-        "on_new": draw(st.sampled_from(["replace", "queue"])),
-        "polling": polling,
-        "service_time": draw(latencies),
-        "latency": draw(latencies),
-        "network": {"out": draw(latencies), "back": draw(latencies)},
-    }
+    named = {"model_uri": "models:/law/1", "features": ["imbalance"]}
+    return inference_loops(latencies).map(lambda loop: {**named, **loop})
 
 
-@st.composite
-def serving(draw: st.DrawFn) -> dict[str, Any]:
+def serving() -> st.SearchStrategy[dict[str, Any]]:
     """Draw a loop and deployments with any policies, as the tests of the stack do."""
-    block = draw(blocks())
     # priorities may name only instruments of the run, and a case has one or two
-    named = str(block).replace("'TOKEN'", "'SIM.ALPHA'").replace("'COIN'", "'SIM.ALPHA'")
-    block = ast.literal_eval(named)
+    return blocks(instruments=INSTRUMENTS[:1]).map(_reading_anything)
+
+
+def _reading_anything(block: dict[str, Any]) -> dict[str, Any]:
     if isinstance(block.get("cache", {}).get("step"), dict):
-        block["cache"]["step"] = 1.0  # of whatever the model reads
+        block = {**block, "cache": {**block["cache"], "step": 1.0}}  # of whatever the model reads
     return {"model_uri": "models:/law/1", **block}
 
 
@@ -238,8 +113,8 @@ def cases(
     contracts = st.sampled_from(["linear", "linear", "spot"])
     terms = tuple(Terms(name, draw(contracts)) for name in INSTRUMENTS[:count])
     ids = [term.id for term in terms]
-    records = draw(records_of(ids, quotes=quotes, trades=trades))
-    featurizer = draw(featurizers(ids))
+    records = draw(quotes_and_trades(ids, quotes=quotes, trades=trades))
+    featurizer = draw(quote_features(ids))
     inference = draw(inference_configs(latencies) if loops is None else loops)
     inference["features"], model = draw(
         models([config["name"] for config in featurizer["feature_configs"]])

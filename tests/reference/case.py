@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import cached_property
 from typing import Any
 
 from tests.reference.scenario import Instrument, Row, Scenario, read_scenario
@@ -80,7 +81,7 @@ class Case:
     model: Model
     plan: Plan
 
-    @property
+    @cached_property
     def scenario(self) -> Scenario:
         """The scenario of the reference."""
         return read_scenario(self.mapping, {t.id: t.reference() for t in self.terms})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -57,3 +58,66 @@ def test_arithmetic_is_no_act(tmp_path: Path) -> None:
     with watched() as acts:
         exec(code, {"__name__": "m"})
     assert acts.sentences() == []
+
+
+MODEL = """
+import json
+import numpy as np
+import polars as pl
+from pathlib import Path
+from typing import Any
+
+def as_text(path, other):
+    return Path(path).read_text()
+
+def as_json(path, other):
+    with open(path) as file:
+        return json.load(file)
+
+def as_array(path, other):
+    return np.loadtxt(path, delimiter=",")
+
+def as_table(path, other):
+    return pl.read_csv(path)
+
+def another(path, other):
+    return other.read_text()
+
+def another_table(path, other):
+    return pl.read_csv(other)
+
+def the_folder(path, other):
+    import os
+    return os.listdir(Path(path).parent)
+"""
+
+
+def loader(folder: Path) -> dict[str, Any]:
+    names: dict[str, Any] = {"__name__": "mine"}
+    exec(compile(MODEL, str(folder / "mine.py"), "exec"), names)
+    return names
+
+
+@pytest.mark.parametrize("name", ["as_text", "as_json", "as_array", "as_table"])
+def test_a_model_may_read_its_own_artifact_while_it_is_loaded(name: str, tmp_path: Path) -> None:
+    artifact = tmp_path / "model" / "weights"
+    artifact.parent.mkdir()
+    artifact.write_text("[1]\n" if name == "as_json" else "1,2\n3,4\n")
+    load = loader(tmp_path)[name]
+    with watched() as acts, acts.loading([artifact]):
+        load(artifact, None)
+    assert acts.sentences() == []
+    with watched(acts):
+        load(artifact, None)
+    assert acts.files, "once loaded, it is a file like any other"
+
+
+@pytest.mark.parametrize("name", ["another", "another_table", "the_folder"])
+def test_a_model_that_reads_more_than_its_artifact_is_named(name: str, tmp_path: Path) -> None:
+    artifact, other = tmp_path / "weights", tmp_path / "other"
+    artifact.write_text("1,2\n")
+    other.write_text("1,2\n3,4\n")
+    load = loader(tmp_path)[name]
+    with watched() as acts, acts.loading([artifact]):
+        load(artifact, other)
+    assert any("mine.py, line" in sentence for sentence in acts.sentences())

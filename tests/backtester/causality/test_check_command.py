@@ -126,7 +126,39 @@ def test_the_hosts_clock_makes_it_unproven(folder: Path, capsys: Any) -> None:
     assert "time.time" in verdict["doubts"][0]
 
 
-@pytest.mark.parametrize("option", [["--replay", "nonsense"], ["--budget", "soon"]])
+ASKS = """
+inference_config:
+  model_uri: total.json
+  predictor_class_name: tests.leaks.models.Total
+  features: [signal]
+  polling: on_feature
+"""
+
+
+def test_a_model_of_ones_own_that_reads_its_artifact_can_be_proven(
+    folder: Path, capsys: Any
+) -> None:
+    path = write(folder, "mine_checked.Honest")
+    (folder / path).write_text((folder / path).read_text() + ASKS)
+    (folder / "total.json").write_text('["signal"]')
+    code, verdict = check(capsys, path)
+    assert (code, verdict["kind"]) == (0, "none found"), verdict["doubts"]
+
+
+_CUT = "2024-01-01T00:00:20Z,event_time,values,1"
+
+
+@pytest.mark.parametrize(
+    "option",
+    [
+        ["--replay", "nonsense"],
+        ["--replay", "2024-01-01T00:00:20Z,event_time,values"],
+        ["--replay", f"{_CUT},SIM.NONE,quotes,0,1"],
+        ["--replay", f"{_CUT},SIM.ALPHA,quotes,5000000,5000001"],
+        ["--budget", "soon"],
+        ["--budget", "-1s"],
+    ],
+)
 def test_a_wrong_option_is_bad_input(folder: Path, capsys: Any, option: list[str]) -> None:
     assert _exit_code(["check", write(folder, "mine_checked.Honest"), *option]) == 2
     assert option[0] in capsys.readouterr().err

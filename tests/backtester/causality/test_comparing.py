@@ -75,6 +75,28 @@ def test_what_has_only_not_reached_us_may_be_reported_by_the_venue() -> None:
     assert first_difference(one, two, START + 9, "receipt_time") is None
 
 
+def payments(amount: int) -> np.ndarray:
+    """Return a payment in our books, a report of it, and then an order, a nanosecond apart."""
+    words = [np.array([word]) for word in (0, 1, amount, amount)]
+    rank = int(Rank.ORDER_REPORT)
+    return block(EntryKind.BELIEF_PAYMENT, START + np.array([5]), rank, np.array([1]), *words)
+
+
+def orders(instant: int, side: int) -> np.ndarray:
+    words = [np.array([word]) for word in (0, side, *[0] * 10)]
+    where = START + np.array([instant])
+    return block(EntryKind.ORDER, where, int(Rank.TIMER), np.array([1]), *words)
+
+
+def test_a_payment_of_another_amount_may_change_what_is_decided_after_it() -> None:
+    told = reports([5], 0)  # the report itself has no place for the amount
+    one = trace(told, payments(3), orders(6, 1))
+    two = trace(told, payments(4), orders(6, -1))
+    assert first_difference(one, two, START + 9, "receipt_time") is None
+    before = trace(orders(4, 1), told, payments(3)), trace(orders(4, -1), told, payments(4))
+    assert first_difference(*before, START + 9, "receipt_time") is not None
+
+
 def test_an_entry_is_read_back_from_its_bytes() -> None:
     entry = read_entry(trace(rows([1.5]))[0][1])
     assert (entry.kind, entry.instant, entry.values) == (EntryKind.FEATURE_ROW, START, (1.5,))

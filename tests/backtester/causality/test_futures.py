@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from backtester.causality.catalogs import later_rows, write_future
-from backtester.causality.futures import Action, Future, Part, Stamp
+from backtester.causality.futures import Action, Future, Part, Stamp, changed
 from featurizer.catalog import Catalog
 from featurizer.catalog_kinds import UserKind
 from featurizer.catalog_parts import PartReader
@@ -134,3 +134,13 @@ def test_the_real_catalog_is_never_touched(catalog: Catalog, tmp_path: Path) -> 
     write_future(catalog, STREAMS, future, MARKET.start, tmp_path / "catalog")
     after = {path: path.read_bytes() for path in catalog.root.rglob("*") if path.is_file()}
     assert before == after
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_a_stream_that_lies_after_the_cut_as_a_whole_does_not_vanish(seed: int) -> None:
+    one = {name: np.array([MARKET.start + 1]) for name in ("event_time", "receipt_time")}
+    columns = {**one, "sequence": np.array([1]), "rate": np.array([0.5])}
+    future = Future(MARKET.start, "event_time", "deletion", seed)
+    kind = Kind("funding", FIRST_USER_KIND, {"rate": "float64"})
+    terms = synthetic_instruments(MARKET)[0]
+    assert len(changed(columns, (NAME, "funding"), kind, terms, future)["rate"]) == 1
