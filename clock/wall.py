@@ -21,10 +21,16 @@ def host_ns() -> int:
     return time.perf_counter_ns()
 
 
-def _steady_host_time() -> Callable[[], int]:
-    """Return a reader of UTC nanoseconds that never goes back, even if the host's time is set."""
-    offset = time.time_ns() - time.monotonic_ns()
-    return lambda: offset + time.monotonic_ns()
+_OFFSET = time.time_ns() - time.monotonic_ns()
+
+
+def host_time() -> int:
+    """Return the host's present in nanoseconds since 1970 UTC.
+
+    It never goes back, even if the host's time is set meanwhile, and it is the same for all who
+    read it in one process, so that stamps of different threads can be subtracted.
+    """
+    return _OFFSET + time.monotonic_ns()
 
 
 def _sleep(duration_ns: int) -> None:
@@ -51,7 +57,7 @@ class WallClock:
             read: Returns the present in nanoseconds since 1970 UTC; the host's own by default.
             sleep: Waits for about so many nanoseconds.
         """
-        self._read = read or _steady_host_time()
+        self._read = read or host_time
         self._sleep = sleep
         self._heap: list[tuple[int, int, Key, int, Handle]] = []
         self._ticket = 0
