@@ -176,6 +176,8 @@ class LocalBackend:
             started_at = self._read()
             values, error = self._values_of(batch)
             completed_at = self._read()
+            with self._changed:
+                self._idle += 1  # before anybody hears, who may ask again at once
             for waiting, value in zip(batch, values, strict=True):
                 reply = Reply(
                     Outcome.FAILED if error else Outcome.COMPLETED,
@@ -190,8 +192,6 @@ class LocalBackend:
                     error,
                 )
                 self._reply(waiting.future, reply)
-            with self._changed:
-                self._idle += 1
 
     def _take(self) -> list[_Waiting]:
         """Return the requests that the thread works on next; none once the backend is closed."""
