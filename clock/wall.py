@@ -6,10 +6,13 @@ For live inference and paper trading. There is no thread: whoever owns the clock
 
 from __future__ import annotations
 
+import os
+import platform
 import time
 from collections.abc import Callable
 from heapq import heappop, heappush
 from math import ceil
+from pathlib import Path
 
 from clock.base import NEVER, Action, Handle, Key
 from clock.rank import Rank
@@ -23,15 +26,36 @@ def host_ns() -> int:
 
 
 _OFFSET = time.time_ns() - time.monotonic_ns()
+"""From the host's steady clock to UTC: read once, so that all stamps of a process can be compared
+and none goes back, even if the host's time is set."""
 
 
-def host_time() -> int:
-    """Return the host's present in nanoseconds since 1970 UTC.
+def steady_ns() -> int:
+    """Return the host's steady clock, which all its processes share; its zero means nothing."""
+    return time.monotonic_ns()
 
-    It never goes back, even if the host's time is set meanwhile, and it is the same for all who
-    read it in one process, so that stamps of different threads can be subtracted.
-    """
+
+def utc_of(steady: int) -> int:
+    """Return UTC nanoseconds of an instant of the host's steady clock."""
+    return _OFFSET + steady
+
+
+def utc_now() -> int:
+    """Return UTC nanoseconds that never go back; what a `WallClock` reads."""
     return _OFFSET + time.monotonic_ns()
+
+
+def steady_clock_id() -> str:
+    """Return what two processes have in common if, and only if, they share a steady clock.
+
+    That is the boot of one kernel and one time namespace in it; elsewhere than on Linux the name
+    of the host.
+    """
+    try:
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+        return f"{boot} {os.readlink('/proc/self/ns/time')}"
+    except OSError:
+        return platform.node()
 
 
 def _sleep(duration_ns: int) -> None:
@@ -68,7 +92,7 @@ class WallClock:
         """
         if not 0 < speed < float("inf") or (start is None and speed != 1.0):
             raise ValueError(f"`speed` must be above 0, and 1 without a `start`: got {speed}.")
-        self._read = read or host_time
+        self._read = read or utc_now
         self._sleep = sleep
         self.speed = speed
         self._heap: list[tuple[int, int, Key, int, Handle]] = []

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from clock.wall import host_time
+from clock.wall import utc_now
 from inference.backend import Reply
 from inference.errors import ModelFailedError
 from inference.schedule import Outcome, Reason
@@ -59,7 +59,7 @@ class LocalBackend:
         max_queued_requests: int = -1,
         max_batch_size: int = 1,
         name: str = "local",
-        read: Read = host_time,
+        read: Read = utc_now,
     ) -> None:
         """Start the threads.
 
