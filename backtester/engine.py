@@ -141,8 +141,10 @@ class Engine:
         else:
             run = partial(self._run_merged, timeline.merged())
         self._driving = True
-        self._guard(run)
-        self._driving = False
+        try:
+            self._guard(run)
+        finally:
+            self._driving = False
         self._guard(partial(self.clock.advance_to, until))
 
     def stop(self) -> None:

@@ -18,8 +18,8 @@ from inference.errors import ModelFailedError
 from inference.schedule import Outcome, Reason
 
 if TYPE_CHECKING:
-    from inference.config import InferenceConfig
     from inference.predictors.base import Predictor
+    from inference.serving.policies.deployment import Deployment
 
 __all__ = ["LocalBackend"]
 
@@ -87,15 +87,15 @@ class LocalBackend:
             ).start()
 
     @classmethod
-    def of(cls, config: InferenceConfig, predictor: Predictor) -> LocalBackend:
-        """Return the deployment that a loop's configuration describes, in this process."""
+    def of(cls, config: Deployment, predictor: Predictor, *, name: str = "") -> LocalBackend:
+        """Return the deployment that a loop, or one of its variants, describes, in this process."""
         batching = config.batching
         return cls(
             predictor,
-            num_replicas=config.start_replicas,
+            num_replicas=max(config.start_replicas, 1),
             max_queued_requests=config.max_queued_requests,
             max_batch_size=1 if batching is None else batching.max_batch_size,
-            name=config.deployment_name or "local",
+            name=name or getattr(config, "deployment_name", None) or "local",
         )
 
     @property

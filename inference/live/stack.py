@@ -91,14 +91,14 @@ class LiveStack:
         """Have something called, in another thread, whenever a reply has come."""
         self._inbox.on_reply = call
 
-    def take_replies(self, now: int) -> None:
-        """Take in the replies that have come; none of them becomes visible before *now*.
+    def take_replies(self, now: int) -> int:
+        """Take in the replies that have come, and return how many; none is visible before *now*.
 
         For an owner that paces several things by one clock: from the first call on, a push takes
         in nothing by itself, so that what becomes visible in it is known before.
         """
         self._floor = now if self._floor is None else max(self._floor, now)
-        self._take_in(self._floor)
+        return self._take_in(self._floor)
 
     def redeploy(self, backend: Backend, variant: str = "") -> None:
         """Send everything from now on to another deployment; what the old one still answers counts.
@@ -232,10 +232,11 @@ class LiveStack:
         if attempt.future is not None:
             attempt.future.cancel()
 
-    def _take_in(self, floor: int) -> None:
-        """Put the replies that have come on the agenda, none of them before *floor*."""
+    def _take_in(self, floor: int) -> int:
+        """Put the replies that have come on the agenda, none of them before *floor*; count them."""
         if self._is_closed:
-            return
+            return 0
+        taken = 0
         last, reached = self._watermark
         if floor == last and reached > Rank.PREDICTION:
             floor += 1  # the predictions of that instant are over
@@ -248,6 +249,8 @@ class LiveStack:
                 (attempt.request.number, attempt.index),
                 partial(self._hear, attempt, reply, stamps, error),
             )
+            taken += 1
+        return taken
 
     def _stamps(self, attempt: Attempt, reply: Reply | None) -> tuple[int, int, int]:
         """Return when a reply says it started, was completed and came, in the loop's time."""
