@@ -8,7 +8,7 @@ from typing import Any
 
 import typer
 
-from backtester.commands import check, data, explain, featurize, run, schema, serve, train
+from backtester.commands import check, data, explain, featurize, paper, run, schema, serve, train
 from backtester.errors import StrategyError
 from clock.errors import InputError, SimulationError
 
@@ -28,6 +28,7 @@ app.command("train")(train.train)
 app.command("check")(check.check)
 app.command("explain")(explain.explain)
 app.command("featurize")(featurize.featurize)
+app.command("paper")(paper.paper)
 app.command("schema")(schema.schema)
 app.add_typer(data.app, name="data")
 app.add_typer(serve.app, name="serve")
