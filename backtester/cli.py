@@ -8,7 +8,18 @@ from typing import Any
 
 import typer
 
-from backtester.commands import check, data, explain, featurize, run, schema, serve, swarm, train
+from backtester.commands import (
+    check,
+    data,
+    explain,
+    featurize,
+    paper,
+    run,
+    schema,
+    serve,
+    swarm,
+    train,
+)
 from backtester.errors import StrategyError
 from clock.errors import InputError, SimulationError
 
@@ -29,6 +40,7 @@ app.command("check")(check.check)
 app.command("swarm")(swarm.swarm)
 app.command("explain")(explain.explain)
 app.command("featurize")(featurize.featurize)
+app.command("paper")(paper.paper)
 app.command("schema")(schema.schema)
 app.add_typer(data.app, name="data")
 app.add_typer(serve.app, name="serve")

@@ -157,8 +157,10 @@ class Engine:
             run = partial(self._run_merged, timeline.merged())
         try:
             self._driving = True
-            self._guard(run)
-            self._driving = False
+            try:
+                self._guard(run)
+            finally:
+                self._driving = False
             self._guard(partial(self.clock.advance_to, until))
             if self.express is not None:
                 self.express.hear(until, FIRST_RANK)

@@ -74,6 +74,7 @@ class RunResult:
         trace: Entries of the trace, when they were kept.
         lineage: What was behind each order and each change, one row a link; None where it was not
             kept.
+        measured: What a paper run measured of its deployments, one row an answer; else None.
     """
 
     orders: pl.DataFrame
@@ -90,6 +91,7 @@ class RunResult:
     scenario: dict[str, Any]
     trace: list[TraceEntry] = field(default_factory=list)
     lineage: pl.DataFrame | None = None
+    measured: pl.DataFrame | None = None
 
     @property
     def trace_digest(self) -> str:
@@ -126,6 +128,8 @@ class RunResult:
                 getattr(self, name).write_parquet(new / f"{name}.parquet")
             if self.lineage is not None:
                 self.lineage.write_parquet(new / "lineage.parquet")
+            if self.measured is not None:
+                self.measured.write_parquet(new / "measured.parquet")
             _write_json(new / "summary.json", self.summary)
             _write_json(new / "scenario.json", self.scenario)
             if picture:
@@ -161,6 +165,8 @@ def load_result(folder: Path | str) -> RunResult:
     frames: dict[str, Any] = {name: pl.read_parquet(folder / f"{name}.parquet") for name in FRAMES}
     kept = folder / "lineage.parquet"
     frames["lineage"] = pl.read_parquet(kept) if kept.exists() else None
+    kept = folder / "measured.parquet"
+    frames["measured"] = pl.read_parquet(kept) if kept.exists() else None
     summary = json.loads((folder / "summary.json").read_text())
     scenario = json.loads((folder / "scenario.json").read_text())
     return RunResult(**frames, summary=summary, scenario=scenario)

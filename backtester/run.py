@@ -108,6 +108,9 @@ class Run:
         lineage: As in `run_scenario`.
     """
 
+    _in_chunks = False
+    """Whether lockstep pushes the records of a grid's period together."""
+
     def __init__(
         self,
         scenario: Scenario,
@@ -186,17 +189,18 @@ class Run:
             if self.lineage is not None:
                 self.lineage.close_window()
             self._keep(outcomes)
+            reached = min(window.until, self.until)  # a paper run may have been stopped in it
             if self.outlook is not None:
                 asked = [o.visible_at[o.outcome == _COMPLETED] for o in outcomes]
                 self.outlook.read(window.ours, asked, window.until)
             self.equity.sample(
                 {name: self.venue.mid_series(name) for name in self.names},
                 engine.ledger.booked_in_window,
-                window.until,
+                reached,
             )
             engine.ledger.close_window(self.trace)
             self.trace.flush()
-            yield window.until
+            yield reached
 
     def _why_lockstep(self, strategy: Strategy) -> str:
         """Return what keeps the exogenous planes from running ahead, an empty text if nothing."""
@@ -283,9 +287,14 @@ class Run:
                 column_names=columns,
                 instruments=len(self.names),
                 instrument_names=self.names,
+                **self._real(name),
             )
             for index, (name, config) in enumerate(self.scenario.inference_config.items())
         ]
+
+    def _real(self, loop: str) -> dict[str, Any]:
+        """Return what makes a loop ask a real deployment; here nothing does."""
+        return {}
 
     def _make_sources(self, strategy: Strategy) -> None:
         graph = self.planes.graph
@@ -328,6 +337,7 @@ class Run:
             (self.start, self.until),
             grid_ns,
             (wanted["on_features"], wanted["on_prediction"]),
+            in_chunks=self._in_chunks,
         )
         self.engine.submit = planes.submit
         if self.planes.graph is not None:
@@ -362,9 +372,12 @@ class Run:
         planes.open_window(window.ours)
         self.feed.open_window(window.ours)
         subscriptions = [planes.subscription(source, call) for source, call in self.feed.streams]
-        self.engine.run_window(Timeline(subscriptions), window.until)
+        self._run_lockstep(subscriptions, window.until)
         self.feed.close_window()
         return planes.close_window()
+
+    def _run_lockstep(self, subscriptions: Sequence[Subscription], until: int) -> None:
+        self.engine.run_window(Timeline(subscriptions), until)
 
     def _open_planned(self, planned: Planned) -> list[Subscription]:
         subscriptions = []

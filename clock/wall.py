@@ -11,6 +11,7 @@ import platform
 import time
 from collections.abc import Callable
 from heapq import heappop, heappush
+from math import ceil
 from pathlib import Path
 
 from clock.base import NEVER, Action, Handle, Key
@@ -62,35 +63,68 @@ def _sleep(duration_ns: int) -> None:
 
 
 class WallClock:
-    """The present of the host.
+    """The present of the host, or a time that passes with it: later, or faster.
 
     Unlike simulated time, host time passes between deciding and asking: an action asked for in the
     past is not refused but runs at the next opportunity, before everything due later.
     """
 
-    __slots__ = ("_heap", "_latest", "_read", "_sleep", "_ticket")
+    __slots__ = ("_heap", "_latest", "_origin", "_read", "_sleep", "_start", "_ticket", "speed")
 
     def __init__(
         self,
         read: Callable[[], int] | None = None,
         sleep: Callable[[int], None] = _sleep,
+        *,
+        start: int | None = None,
+        speed: float = 1.0,
     ) -> None:
         """Start at the host's present.
 
         Args:
             read: Returns the present in nanoseconds since 1970 UTC; the host's own by default.
-            sleep: Waits for about so many nanoseconds.
+            sleep: Waits for about so many nanoseconds of the host.
+            start: What this clock shows now, where that is not the host's present.
+            speed: How much time passes here while one of the host's passes.
+
+        Raises:
+            ValueError: If the speed is not above 0, or not 1 where `start` is not given.
         """
+        if not 0 < speed < float("inf") or (start is None and speed != 1.0):
+            raise ValueError(f"`speed` must be above 0, and 1 without a `start`: got {speed}.")
         self._read = read or utc_now
         self._sleep = sleep
+        self.speed = speed
         self._heap: list[tuple[int, int, Key, int, Handle]] = []
         self._ticket = 0
-        self._latest = self._read()
+        self._origin = self._start = 0
+        if start is not None:
+            self.restart(start)
+        self._latest = self.instant_of(self._read())
+
+    def restart(self, start: int) -> None:
+        """Let it show *start* now, and go on from there; what is due stays due at its instant."""
+        self._origin, self._start, self._latest = self._read(), start, start
+
+    def instant_of(self, host: int) -> int:
+        """Return what this clock shows at an instant of the host's."""
+        passed = host - self._origin
+        return self._start + (passed if self.speed == 1.0 else round(passed * self.speed))
+
+    def host_of(self, instant: int) -> int:
+        """Return the instant of the host's at which this clock has reached one of its own."""
+        to_go = instant - self._start
+        return self._origin + (to_go if self.speed == 1.0 else ceil(to_go / self.speed))
+
+    @property
+    def host_now(self) -> int:
+        """The host's present, whatever this clock shows."""
+        return self._read()
 
     @property
     def now(self) -> int:
         """The present instant; it never decreases, even if the reader does."""
-        self._latest = max(self._latest, self._read())
+        self._latest = max(self._latest, self.instant_of(self._read()))
         return self._latest
 
     @property
@@ -128,7 +162,7 @@ class WallClock:
         """Sleep and run until the host's time is *until*; what is due then stays on the agenda."""
         while (now := self.now) < until:
             if self._run_before(min(now + 1, until)) == 0:
-                self._sleep(min(self.due, until) - now)
+                self._sleep(self.host_of(min(self.due, until)) - self.host_now)
         self._run_before(until)
 
     def _run_before(self, limit: int) -> int:

@@ -63,9 +63,11 @@ class Answers:
             found: What a push brought to light.
             needed: Numbers of the requests whose values may be asked for again, to be kept.
         """
+        outcomes = found.outcomes
+        if found.said is None:
+            return outcomes.value
         if found.served is not None:
             self.predict_served(found.served)
-        outcomes = found.outcomes
         completed = outcomes.outcome == Outcome.COMPLETED
         values = np.full(len(completed), np.nan)
         by_model = completed & (found.said == BY_MODEL)
@@ -90,6 +92,7 @@ class Answers:
         self, found: Collected, completed: NDArray[np.bool_], needed: Ints, to: Floats
     ) -> None:
         """Give values again to those that repeat one, and keep what may yet be repeated."""
+        assert found.said is not None
         fresh = completed & (found.said == BY_MODEL)
         numbers = np.concatenate((self._numbers, found.outcomes.number[fresh]))
         values = np.concatenate((self._values, to[fresh]))

@@ -1,4 +1,4 @@
-"""InferenceLoop: asks a deployment about the newest feature row, on the simulated clock."""
+"""InferenceLoop: asks a deployment about the newest feature row, in simulated or in real time."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from clock.errors import TimeWentBackwardsError
 from clock.rank import FIRST_RANK, Rank
+from clock.wall import WallClock
 from inference.answers import Answers
 from inference.errors import ModelFailedError
 from inference.predictors.base import check_columns, check_features
@@ -31,18 +32,27 @@ from inference.serving.records import Setting, Stack
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from clock.base import Clock
+    from inference.backend import Backend
     from inference.config import InferenceConfig
+    from inference.live.stack import LiveStack
     from inference.predictors.base import Predictor
 
 StackKind = Literal["auto", "full"]
 
 
 class InferenceLoop:
-    """One loop and its simulated deployment.
+    """One loop and its deployment.
 
-    `push` runs everything due strictly before a watermark and returns what became known. However
-    a run is cut into pushes, the records are the same, bit for bit: the timing does not depend on
-    predicted values, so a push simulates its schedule first and predicts all it served in one call.
+    `push` runs everything due strictly before a watermark and returns what became known. With a
+    simulated deployment, however a run is cut into pushes, the records are the same, bit for bit:
+    the timing does not depend on predicted values, so a push simulates its schedule first and
+    predicts all it served in one call. With a wall clock and a backend, real replicas answer when
+    they do: a push sends what is due, takes in the replies that have come, and never waits.
+
+    Attributes:
+        live: The real deployment's side, for those who pace, redeploy or close it; None where the
+            deployment is simulated.
     """
 
     def __init__(
@@ -59,6 +69,8 @@ class InferenceLoop:
         instruments: int = 1,
         instrument_names: Sequence[str] = (),
         stack: StackKind = "auto",
+        clock: Clock | None = None,
+        backend: Backend | Mapping[str, Backend] | None = None,
     ) -> None:
         """Build an idle loop.
 
@@ -76,13 +88,18 @@ class InferenceLoop:
             instrument_names: Their names, by which a queue's priorities call them.
             stack: `full` simulates a plain deployment with the whole stack, which gives the same
                 records; by default it has a kernel of its own.
+            clock: A `WallClock` for a real deployment; by default, as with a `SimulatedClock`, the
+                deployment is simulated.
+            backend: The real deployment; with `variants`, one for each of their names.
 
         Raises:
-            FeatureMismatchError: If a model reads other features than the rows hold.
-            ModelFailedError: If a variant has no model.
+            FeatureMismatchError: If a model, or a deployment, reads other features than the rows
+                hold.
+            ModelFailedError: If a variant has no model, or no deployment.
+            ValueError: If there is a wall clock without a backend, or the other way round.
         """
         self.config = config
-        self.predictors = _by_variant(config, predictor, name)
+        self.predictors: dict[str, Predictor] = _by_variant(config, predictor, name, "a model")
         self.predictor = next(iter(self.predictors.values()))
         self.name, self.index, self.start = name, index, start
         read = column_names if config.features is None else config.features
@@ -104,7 +121,20 @@ class InferenceLoop:
             keeps_served=self._answers.by_execution,
         )
         self._stack: Stack
-        if stack == "auto" and is_plain(config):
+        self.live: LiveStack | None = None
+        if isinstance(clock, WallClock) != (backend is not None):
+            raise ValueError(
+                "`clock` must be a WallClock where `backend` is given, and only there: got "
+                f"{type(clock).__name__} and {type(backend).__name__}."
+            )
+        if isinstance(clock, WallClock):
+            from inference.live.stack import LiveStack
+
+            backends = _by_variant(config, backend, name, "a deployment")
+            for deployed in backends.values():
+                check_features(deployed, read, where)
+            self._stack = self.live = LiveStack(config, given, backends, clock)
+        elif stack == "auto" and is_plain(config):
             self._stack = PlainStack(config, given)
         else:
             from inference.serving.full_stack import FullStack
@@ -249,17 +279,15 @@ class InferenceLoop:
             array.flags.writeable = False
 
 
-def _by_variant(
-    config: InferenceConfig, predictor: Predictor | Mapping[str, Predictor], name: str
-) -> dict[str, Predictor]:
-    """Return the models by name of the variant, in the order of the configuration."""
+def _by_variant(config: InferenceConfig, given: Any, name: str, what: str) -> dict[str, Any]:
+    """Return models or deployments by name of the variant, in the order of the configuration."""
     wanted = list(config.deployments)
-    if not isinstance(predictor, Mapping):
-        return dict.fromkeys(wanted, predictor)
-    missing = [variant for variant in wanted if variant not in predictor]
+    if not isinstance(given, Mapping):
+        return dict.fromkeys(wanted, given)
+    missing = [variant for variant in wanted if variant not in given]
     if missing:
         raise ModelFailedError(
-            f"inference '{name}' needs a model for each variant: got {', '.join(predictor)}, "
+            f"inference '{name}' needs {what} for each variant: got {', '.join(given)}, "
             f"missing {', '.join(missing)}."
         )
-    return {variant: predictor[variant] for variant in wanted}
+    return {variant: given[variant] for variant in wanted}

@@ -110,7 +110,14 @@ def predictor_class(name: str) -> Any:
     return getattr(module, attribute)
 
 
-def check_features(predictor: Predictor, columns: Sequence[str], where: str) -> None:
+class _ReadsColumns(Protocol):
+    """A model, or a deployment of one."""
+
+    @property
+    def feature_names(self) -> Sequence[str]: ...
+
+
+def check_features(predictor: _ReadsColumns, columns: Sequence[str], where: str) -> None:
     """Refuse a model that reads other columns than it would be given, or in another order.
 
     Raises:

@@ -49,12 +49,13 @@ class Served(NamedTuple):
 
 
 class Collected(NamedTuple):
-    """Records of a push; `outcomes` without values."""
+    """Records of a push; `outcomes` without values, but for those of a real deployment."""
 
     submissions: Submissions
     outcomes: Outcomes
-    said: Ints
-    """Who says the value of each outcome: `layout.BY_MODEL`, `BY_SOURCE` or `BY_CONSTANT`."""
+    said: Ints | None
+    """Who says the value of each outcome: `layout.BY_MODEL`, `BY_SOURCE` or `BY_CONSTANT`; None
+    where a real deployment has said them all."""
     features: NDArray[np.float64]
     """The features behind each outcome, shape (n, n_features)."""
     attempts: Attempts
@@ -64,7 +65,7 @@ class Collected(NamedTuple):
 
 
 class Stack(Protocol):
-    """A simulated deployment, or several behind one loop."""
+    """A deployment, simulated or real, or several behind one loop."""
 
     def run(self, rows: Rows, until: int, rank: int) -> int:
         """Run everything strictly before (until, rank); return how many rows were taken."""

@@ -1,0 +1,1 @@
+"""The live loop: what `inference/serving` simulates, done in real time by real deployments."""
