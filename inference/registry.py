@@ -37,6 +37,8 @@ class ResolvedModel(NamedTuple):
     path: Path
     digest: str
     tags: dict[str, str]
+    registered: bool = False
+    """Whether the configured registry gave it, and not a path that someone wrote down."""
 
 
 class Found(NamedTuple):
@@ -87,7 +89,8 @@ class Registry:
         Raises:
             ModelNotFoundError: If it names nothing, or an artifact that is gone.
         """
-        if uri.startswith(("models:", "runs:")):
+        registered = uri.startswith(("models:", "runs:"))
+        if registered:
             found = self._look_up(uri, hint)
         else:
             found = Found("", "", uri, {})
@@ -95,7 +98,7 @@ class Registry:
         if not path.exists():
             raise _missing(uri, f"there is nothing at {path}", hint)
         return ResolvedModel(
-            uri, found.name, found.version, path, artifact_digest(path), found.tags
+            uri, found.name, found.version, path, artifact_digest(path), found.tags, registered
         )
 
     def find_tagged(self, name: str, key: str, value: str) -> str | None:
