@@ -75,7 +75,7 @@ def choose_column(
     Raises:
         PredictorError: If nothing says which, or `output` names none of them.
     """
-    labels = [str(label) for label in classes or ()]
+    labels = [] if classes is None else [str(label) for label in classes]
     if output is None:
         if columns == 1 or (columns == 2 and labels):
             return columns - 1

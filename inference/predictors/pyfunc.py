@@ -129,7 +129,9 @@ class PyfuncPredictor(LoadedPredictor):
             return np.ascontiguousarray(values, self._tensor)
         import pandas
 
-        frame = pandas.DataFrame(values, columns=self.feature_names)
-        if self._types is None:
-            return frame
-        return frame.astype(dict(zip(self.feature_names, self._types, strict=True)), copy=False)
+        kinds = set(self._types or ())
+        if len(kinds) < 2:
+            rows = values.astype(kinds.pop()) if kinds else values
+            return pandas.DataFrame(rows, columns=self.feature_names)
+        columns = zip(self.feature_names, values.T, self._types or (), strict=True)
+        return pandas.DataFrame({name: column.astype(kind) for name, column, kind in columns})

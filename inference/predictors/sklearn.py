@@ -20,7 +20,7 @@ from inference.predictors.artifact import (
     signature_names,
     unreadable,
 )
-from inference.predictors.card import Facts, read_card
+from inference.predictors.card import Facts, made_up_rows, read_card
 from inference.predictors.loaded import LoadedPredictor, choose_column, feature_names_of
 from inference.registry import artifact_digest
 
@@ -80,10 +80,13 @@ class SklearnPredictor(LoadedPredictor):
         what = f"a {type(estimator).__name__}"
         names = feature_names_of(known, features, width, what)
         super().__init__(names, facts, accepts_nan=accepts_nan)
-        self._frames = held is not None
         self._pool: Any = None
         self._classes = getattr(estimator, "classes_", None)
         self._method = _method_of(estimator, self._classes is not None)
+        self._frames = held is not None
+        if self._frames:
+            rows = made_up_rows(len(names)) if facts.probe is None else facts.probe
+            self._frames = not self._takes_arrays(rows)
         columns = self._ask(self._method, np.zeros((1, len(names)))).shape[1]
         two_in_one = columns == 1 and self._classes is not None  # a decision function of two
         self._column = choose_column(
@@ -120,12 +123,9 @@ class SklearnPredictor(LoadedPredictor):
         flavor = flavor_of(path, "sklearn", _A_MODEL)
         if flavor is None:
             file = one_file(path, _NAMES, _A_MODEL)
-            types = list(trusted_types)
         else:
             file = existing(path / str(flavor.get("pickled_model", "")), _A_MODEL)
-            own = flavor.get("skops_trusted_types") or []
-            types = [*trusted_types, *(own if trusted else [])]  # a file may not vouch for itself
-        estimator = _read(file, types, trusted)
+        estimator = _read(file, trusted_types, trusted)
         facts = read_card(path, artifact_digest(path), version)
         if facts.features is None:
             facts = facts._replace(features=signature_names(path))
@@ -148,6 +148,26 @@ class SklearnPredictor(LoadedPredictor):
         with self._limit(1):
             found = getattr(self.estimator, method)(rows)
         return np.asarray(found, np.float64).reshape(len(rows), -1)
+
+    def _takes_arrays(self, rows: Floats) -> bool:
+        """Make an estimator forget the names it was fitted to, if it answers the same without.
+
+        A frame costs a row alone more than most models do. One that picks columns by name needs it.
+        """
+        named = self._ask(self._method, rows)
+        held = [part for part in _parts(self.estimator) if "feature_names_in_" in vars(part)]
+        names = [vars(part).pop("feature_names_in_") for part in held]
+        self._frames = False
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("error")
+                if self._ask(self._method, rows).tobytes() == named.tobytes():
+                    return True
+        except Exception:  # whatever an estimator raises that misses its names
+            pass
+        for part, own in zip(held, names, strict=True):
+            part.feature_names_in_ = own
+        return False
 
     def _limit(self, count: int) -> AbstractContextManager[Any]:
         if self._pool is None:
@@ -178,7 +198,7 @@ def _read(file: Path, types: Sequence[str], trusted: bool) -> Any:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of another version of scikit-learn
             if file.suffix == ".skops":
-                return _read_skops(file, types)
+                return _read_skops(file, types, trusted)
             if file.suffix == ".joblib":
                 import joblib  # type: ignore[import-untyped]
 
@@ -193,7 +213,7 @@ def _read(file: Path, types: Sequence[str], trusted: bool) -> Any:
         raise unreadable(file, _A_MODEL, error) from None
 
 
-def _read_skops(file: Path, types: Sequence[str]) -> Any:
+def _read_skops(file: Path, types: Sequence[str], trusted: bool) -> Any:
     try:
         import skops.io  # type: ignore[import-untyped]
         from skops.io.exceptions import UntrustedTypesFoundException  # type: ignore[import-untyped]
@@ -201,8 +221,10 @@ def _read_skops(file: Path, types: Sequence[str]) -> Any:
         raise PredictorError(
             f"{file} is read by skops: it is not installed. Install it: pip install skops."
         ) from None
+    # a file may not vouch for itself: the list in the `MLmodel` beside it is not asked
+    known = skops.io.get_untrusted_types(file=file) if trusted else [*_HARMLESS, *types]
     try:
-        return skops.io.load(file, trusted=[*_HARMLESS, *types])
+        return skops.io.load(file, trusted=known)
     except UntrustedTypesFoundException as error:
         raise PredictorError(
             f"{file} must hold types that are known to be harmless: it holds others "
@@ -213,15 +235,27 @@ def _read_skops(file: Path, types: Sequence[str]) -> Any:
 
 def _on_one_thread(estimator: Any, count: int = 1) -> None:
     """Pin the jobs of an estimator and of all that it is made of."""
-    if not hasattr(estimator, "get_params"):
-        return
-    params: Mapping[str, Any] = estimator.get_params(deep=True)
-    jobs = {name: count for name in params if name.split("__")[-1] == "n_jobs"}
-    if jobs:
-        estimator.set_params(**jobs)
-    for part in getattr(estimator, "estimators_", None) or ():
-        if hasattr(part, "get_params") and "n_jobs" in part.get_params():
-            part.set_params(n_jobs=count)
+    for part in _parts(estimator):
+        if hasattr(part, "n_jobs"):
+            part.n_jobs = count
+
+
+def _parts(thing: Any) -> Iterator[Any]:
+    """Yield an estimator and the fitted ones inside it: steps, members, inner ones."""
+    seen: set[int] = set()
+    waiting = [thing]
+    while waiting:
+        one = waiting.pop()
+        if isinstance(one, list | tuple):
+            waiting += one
+        elif isinstance(one, Mapping):
+            waiting += one.values()
+        elif isinstance(one, np.ndarray) and one.dtype == object:
+            waiting += one.ravel().tolist()
+        elif hasattr(one, "get_params") and hasattr(one, "__dict__") and id(one) not in seen:
+            seen.add(id(one))
+            yield one
+            waiting += vars(one).values()
 
 
 def _method_of(estimator: Any, has_classes: bool) -> str:
