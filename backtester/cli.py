@@ -8,7 +8,7 @@ from typing import Any
 
 import typer
 
-from backtester.commands import check, data, explain, featurize, run, schema, serve, train
+from backtester.commands import check, data, explain, export, featurize, run, schema, serve, train
 from backtester.errors import StrategyError
 from clock.errors import InputError, SimulationError
 
@@ -26,6 +26,7 @@ app = typer.Typer(
 app.command("run")(run.run)
 app.command("train")(train.train)
 app.command("check")(check.check)
+app.command("export")(export.export)
 app.command("explain")(explain.explain)
 app.command("featurize")(featurize.featurize)
 app.command("schema")(schema.schema)

@@ -24,8 +24,11 @@ _SQLITE = "sqlite:///"
 _MODEL = re.compile(r"models:/([^/@]+)(?:/([^/@]+)|@([^/@]+))")
 _RUN = re.compile(r"runs:/([0-9a-f]+)/(.+)")
 _LOGGED = re.compile(r"models:/(m-[0-9a-f]+)")
-_DESCRIPTIONS = {"MLmodel", "conda.yaml", "python_env.yaml", "requirements.txt"}
-"""Files that MLflow writes about a model: they hold random ids and host times, not the model."""
+MEASURED = "lightcone-measured.json"
+"""Beside a model: how long it took on some machine. It tells of the model and is not part of it."""
+
+_DESCRIPTIONS = {"MLmodel", "conda.yaml", "python_env.yaml", "requirements.txt", MEASURED}
+"""Files about a model that hold random ids and host times, and not the model."""
 
 
 class ResolvedModel(NamedTuple):

@@ -77,7 +77,7 @@ class Predictor(Protocol):
 
 @runtime_checkable
 class HasProbabilities(Protocol):
-    """What a predictor of classes may have beside `predict`."""
+    """What a predictor of classes may have beside `predict`; the labels are `classes`."""
 
     def probabilities(self, values: NDArray[np.float64]) -> NDArray[np.float64] | None:
         """Return the classes' probabilities, shape (n, n_classes), or None if it has none."""

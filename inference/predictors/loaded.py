@@ -34,6 +34,11 @@ class LoadedPredictor:
         """Return one value a row, shape (n,), for features of shape (n, n_features)."""
         raise NotImplementedError
 
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Labels of the classes, in the order of `probabilities`; empty where it gives none."""
+        return ()
+
     def probabilities(self, values: Floats) -> Floats | None:
         """Return the classes' probabilities, shape (n, n_classes), or None if it has none."""
         return None

@@ -99,6 +99,7 @@ class OnnxPredictor(LoadedPredictor):
         if classes is None and is_classes:
             classes = tuple(map(str, range(probe.shape[1])))
         self._is_classes = is_classes
+        self._classes = tuple(classes or ())
         self._column = choose_column(output, probe.shape[1], classes, _A_MODEL)
         params = {**settings._asdict(), "tensor": tensor, "output": output, "nan": accepts_nan}
         self.measure(facts, params, self._on_threads)
@@ -163,6 +164,11 @@ class OnnxPredictor(LoadedPredictor):
     def predict(self, values: Floats) -> Floats:
         """Return one value a row, shape (n,), for features of shape (n, n_features)."""
         return np.ascontiguousarray(self._run(values)[:, self._column])
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Labels of its classes, positions where the graph does not name them."""
+        return self._classes
 
     def probabilities(self, values: Floats) -> Floats | None:
         """Return the classes' probabilities, shape (n, n_classes), where the graph gives them."""

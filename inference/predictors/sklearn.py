@@ -139,6 +139,11 @@ class SklearnPredictor(LoadedPredictor):
         """Return the classes' probabilities, shape (n, n_classes), where it has them."""
         return self._ask("predict_proba", values) if self._method == "predict_proba" else None
 
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Labels of its classes; none of a regressor."""
+        return () if self._classes is None else tuple(map(str, self._classes))
+
     def _ask(self, method: str, values: Floats) -> Floats:
         rows: Any = np.ascontiguousarray(values, np.float64)
         if self._frames:  # fitted to named columns, it wants them named

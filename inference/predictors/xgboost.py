@@ -147,6 +147,16 @@ class XGBoostPredictor(LoadedPredictor):
         return found if objective == "multi:softprob" else None
 
     @property
+    def classes(self) -> tuple[str, ...]:
+        """Labels of the classes that it gives probabilities of; none where it gives none."""
+        if self._objective == "binary:logistic":
+            return ("0", "1")
+        if self._objective == "multi:softprob":
+            columns = self._library(np.zeros((1, len(self.feature_names)))).size
+            return tuple(map(str, range(columns)))
+        return ()
+
+    @property
     def _objective(self) -> str:
         import json
 
