@@ -50,7 +50,9 @@ class ModelSpec(NamedTuple):
     def key(self) -> str:
         """What tells loaded models apart: same key, same answers."""
         params = sorted((name, repr(value)) for name, value in self.params.items())
-        return repr((self.digest, self.class_name, params, self.features, self.version))
+        return repr(
+            (self.digest, self.class_name, params, self.features, self.version, self.trusted)
+        )
 
     @property
     def size(self) -> int:

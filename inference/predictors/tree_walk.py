@@ -47,6 +47,12 @@ class Forest(NamedTuple):
     base: np.float32
     sigmoid: bool
 
+    @property
+    def splits_a_row(self) -> float:
+        """About how many splits a row passes: the trees' depths, were they balanced."""
+        leaves = np.add.reduceat((self.feature < 0).astype(np.int64), self.roots)
+        return float(np.log2(leaves).sum())
+
     def predict(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return one value a row, shape (n,), for features of shape (n, n_features)."""
         out = np.empty(len(values))

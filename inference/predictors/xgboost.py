@@ -13,19 +13,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from inference.errors import PredictorError
+from inference.predictors import tree_walk
 from inference.predictors.artifact import existing, flavor_of, one_file, unreadable
 from inference.predictors.base import TrainingRecord
 from inference.predictors.card import CARD, Facts, card_text, made_up_rows, read_card
 from inference.predictors.invariance import asked
 from inference.predictors.loaded import LoadedPredictor, choose_column
+from inference.predictors.tree_walk import Forest
 
 __all__ = ["CARD", "XGBoostPredictor", "card_text"]
 
 _NAMES = ["model.ubj", "model.json", "model.deprecated", "model.xgb", "model.bst"]
 _A_MODEL = "an XGBoost model"
 
-WALK_STEPS = 40_000
-"""Trees times their rows up to which the compiled walk is faster than a call of XGBoost."""
+WALK_STEPS = 80_000
+"""Splits that rows may pass before a call of XGBoost is as fast; see `benchmarks/predictors.py`."""
 
 
 class XGBoostPredictor(LoadedPredictor):
@@ -82,8 +84,7 @@ class XGBoostPredictor(LoadedPredictor):
         if columns > 1 or output is not None:
             self._column = choose_column(output, columns, None, _A_MODEL)
         self._forest = _walk_of(booster, rows) if fast_rows and columns == 1 else None
-        trees = 1 if self._forest is None else len(self._forest.roots)
-        self.fast_rows = 0 if self._forest is None else max(1, WALK_STEPS // trees)
+        self.fast_rows = 0 if self._forest is None else fast_rows_of(self._forest)
         params = {"output": output, "accepts_nan": accepts_nan, "fast": self.fast_rows}
         self.measure(facts, params, self._on_threads)
 
@@ -182,6 +183,11 @@ class XGBoostPredictor(LoadedPredictor):
             self.booster.set_param({"nthread": 1})
 
 
+def fast_rows_of(forest: Forest) -> int:
+    """Return how many rows the compiled walk takes before XGBoost does."""
+    return max(1, int(WALK_STEPS / max(forest.splits_a_row, 1.0)))
+
+
 def _predicts_in_place(booster: Any) -> bool:
     """Return whether a booster takes rows as they are; a linear one does not."""
     import xgboost
@@ -193,13 +199,11 @@ def _predicts_in_place(booster: Any) -> bool:
     return True
 
 
-def _walk_of(booster: Any, rows: NDArray[np.float64]) -> Any:
+def _walk_of(booster: Any, rows: NDArray[np.float64]) -> Forest | None:
     """Return the compiled walk, or None where one bit of it differs from XGBoost's."""
-    from inference.predictors.tree_walk import read_forest, same_bits, threshold_rows
-
-    forest = read_forest(booster)
+    forest = tree_walk.read_forest(booster)
     if forest is None:
         return None
     asked(forest.predict, rows[:1])
-    probes = (rows, made_up_rows(rows.shape[1]), threshold_rows(forest, rows.shape[1]))
-    return forest if all(same_bits(forest, booster, probe) for probe in probes) else None
+    probes = (rows, made_up_rows(rows.shape[1]), tree_walk.threshold_rows(forest, rows.shape[1]))
+    return forest if all(tree_walk.same_bits(forest, booster, probe) for probe in probes) else None

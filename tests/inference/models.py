@@ -32,6 +32,9 @@ def fitted(kind: str) -> Any:
         if kind == "network":
             network = MLPRegressor(hidden_layer_sizes=(16, 8), max_iter=40, random_state=0)
             return make_pipeline(StandardScaler(), network).fit(values, labels)
+        if kind == "wide network":
+            wide = MLPRegressor(hidden_layer_sizes=(128, 64), max_iter=60, random_state=0)
+            return wide.fit(values, labels)
         if kind == "two classes":
             return LogisticRegression().fit(values, labels > 0)
         if kind == "three classes":
