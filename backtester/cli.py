@@ -12,6 +12,7 @@ from backtester.commands import (
     check,
     data,
     explain,
+    export,
     featurize,
     paper,
     run,
@@ -38,6 +39,7 @@ app.command("run")(run.run)
 app.command("train")(train.train)
 app.command("check")(check.check)
 app.command("swarm")(swarm.swarm)
+app.command("export")(export.export)
 app.command("explain")(explain.explain)
 app.command("featurize")(featurize.featurize)
 app.command("paper")(paper.paper)

@@ -184,16 +184,15 @@ def load_model(
 
     See `load_predictor`.
     """
-    from inference.predictors.base import load_predictor as load
+    from backtester.train import stacked_columns
+    from inference.models import load_model as load
+    from inference.models import model_specs
     from inference.registry import Registry
 
-    config = scenario.inference_config[loop]
+    config = stacked_columns(scenario.inference_config[loop], scenario.featurizer)
     hint = f"Make it with `lightcone train {scenario_file}`."
-    loaded = {}
-    for name, uri in config.model_uris.items():
-        resolved = Registry().resolve(uri, hint=hint)
-        class_name = config.deployments[name].predictor_class_name
-        loaded[name] = load(class_name, resolved.path, version=resolved.version)
+    specs = model_specs(config, Registry(), hint)
+    loaded = {name: load(spec) for name, spec in specs.items()}
     return loaded if config.variants else loaded[""]
 
 

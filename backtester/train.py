@@ -19,7 +19,14 @@ if TYPE_CHECKING:
     from inference.config import InferenceConfig
     from inference.training import TrainedModel
 
-__all__ = ["model_columns", "split_rows", "stacked_columns", "train_scenario", "training_rows"]
+__all__ = [
+    "held_out_rows",
+    "model_columns",
+    "split_rows",
+    "stacked_columns",
+    "train_scenario",
+    "training_rows",
+]
 
 MIN_ROWS = 50
 """Fewest labelled rows that a model is fitted to."""
@@ -107,6 +114,21 @@ def training_rows(
         None if progress is None else lambda now: progress(now - training.start, span),
     )
     return FeatureLabelSet(rows.frame, model_columns(scenario, rows.names))
+
+
+def held_out_rows(
+    scenario: Scenario, catalog: Catalog, progress: Callable[[int, int], None] | None = None
+) -> LabelledArrays | None:
+    """Return the rows that `train_scenario` holds out for its metrics, None where there are none.
+
+    Args:
+        scenario: With `training` and `featurizer`.
+        catalog: Where the records come from.
+        progress: As in `train_scenario`.
+    """
+    training, _ = _described(scenario)
+    held_out = split_rows(training_rows(scenario, catalog, progress), training)[1]
+    return None if held_out is None else held_out.to_arrays()
 
 
 def model_columns(scenario: Scenario, names: tuple[str, ...]) -> tuple[str, ...]:

@@ -183,6 +183,8 @@ def _inherited(name: str, variant: Variant, loop: dict[str, Any]) -> Variant:
     }
     if loop.get("autoscaling_config") is not None:
         taken.pop("num_replicas", None)  # it says nothing there
+    if "predictor_class_name" in given:
+        taken.pop("predictor_params", None)  # another class takes others
     breaker = taken.get("circuit_breaker")
     if breaker is not None and breaker.fallback.variant == name:
         del taken["circuit_breaker"]  # the others fall back on this one, which has none

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import atexit
 import logging
 import os
+import shutil
+import tempfile
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,26 +22,35 @@ _CHATTY = ("mlflow", "alembic")
 
 
 @contextmanager
-def mlflow_client(address: str) -> Iterator[Any]:
-    """Give an MLflow client of a store, with its warnings, its log and its telemetry off.
-
-    The first one on a new SQLite store creates the store, which takes a second or two.
-    """
+def quiet_mlflow() -> Iterator[None]:
+    """Import and use MLflow with its warnings, its log and its telemetry off."""
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")  # it would call home at import
     levels = {name: logging.getLogger(name).level for name in _CHATTY}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         for name in _CHATTY:
             logging.getLogger(name).setLevel(logging.ERROR)
-        from mlflow.tracking import MlflowClient
+        import mlflow.tracking  # noqa: F401 - it configures its loggers anew
 
-        for name in _CHATTY:  # the import configures them anew
+        for name in _CHATTY:
             logging.getLogger(name).setLevel(logging.ERROR)
         try:
-            yield MlflowClient(tracking_uri=address, registry_uri=address)
+            yield
         finally:
             for name, level in levels.items():
                 logging.getLogger(name).setLevel(level)
+
+
+@contextmanager
+def mlflow_client(address: str) -> Iterator[Any]:
+    """Give an MLflow client of a store, quietly.
+
+    The first one on a new SQLite store creates the store, which takes a second or two.
+    """
+    with quiet_mlflow():
+        from mlflow.tracking import MlflowClient
+
+        yield MlflowClient(tracking_uri=address, registry_uri=address)
 
 
 def look_up(address: str, uri: str, hint: str = "") -> Found:
@@ -79,11 +91,27 @@ def find_tagged(address: str, name: str, key: str, value: str) -> str | None:
 
 
 def download(address: str, location: str) -> Path:
-    """Fetch an artifact that lies elsewhere into a temporary folder, and return its path."""
-    with mlflow_client(address):
+    """Fetch an artifact that lies elsewhere into a temporary folder, and return its path.
+
+    The folder is removed when the process ends.
+
+    Raises:
+        ModelNotFoundError: If the store does not give it.
+    """
+    folder = tempfile.mkdtemp(prefix="lightcone-model-")
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    with quiet_mlflow():
         from mlflow.artifacts import download_artifacts
 
-        return Path(download_artifacts(artifact_uri=location, tracking_uri=address))
+        try:
+            found = download_artifacts(artifact_uri=location, tracking_uri=address, dst_path=folder)
+        except Exception as error:  # of MLflow, of its HTTP client, of a cloud's library
+            first = (str(error).strip().splitlines() or [type(error).__name__])[0]
+            raise ModelNotFoundError(
+                f"`model_uri` must lead to an artifact that can be fetched: {location} of "
+                f"{address} cannot be ({first[:200]}). Is the server up, and the artifact there?"
+            ) from None
+    return Path(found)
 
 
 def _model_version(client: Any, name: str) -> Any:

@@ -24,8 +24,11 @@ _SQLITE = "sqlite:///"
 _MODEL = re.compile(r"models:/([^/@]+)(?:/([^/@]+)|@([^/@]+))")
 _RUN = re.compile(r"runs:/([0-9a-f]+)/(.+)")
 _LOGGED = re.compile(r"models:/(m-[0-9a-f]+)")
-_DESCRIPTIONS = {"MLmodel", "conda.yaml", "python_env.yaml", "requirements.txt"}
-"""Files that MLflow writes about a model: they hold random ids and host times, not the model."""
+MEASURED = "lightcone-measured.json"
+"""Beside a model: how long it took on some machine. It tells of the model and is not part of it."""
+
+_DESCRIPTIONS = {"MLmodel", "conda.yaml", "python_env.yaml", "requirements.txt", MEASURED}
+"""Files about a model that hold random ids and host times, and not the model."""
 
 
 class ResolvedModel(NamedTuple):
@@ -37,6 +40,8 @@ class ResolvedModel(NamedTuple):
     path: Path
     digest: str
     tags: dict[str, str]
+    registered: bool = False
+    """Whether the configured registry gave it, and not a path that someone wrote down."""
 
 
 class Found(NamedTuple):
@@ -87,7 +92,8 @@ class Registry:
         Raises:
             ModelNotFoundError: If it names nothing, or an artifact that is gone.
         """
-        if uri.startswith(("models:", "runs:")):
+        registered = uri.startswith(("models:", "runs:"))
+        if registered:
             found = self._look_up(uri, hint)
         else:
             found = Found("", "", uri, {})
@@ -95,7 +101,7 @@ class Registry:
         if not path.exists():
             raise _missing(uri, f"there is nothing at {path}", hint)
         return ResolvedModel(
-            uri, found.name, found.version, path, artifact_digest(path), found.tags
+            uri, found.name, found.version, path, artifact_digest(path), found.tags, registered
         )
 
     def find_tagged(self, name: str, key: str, value: str) -> str | None:

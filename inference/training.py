@@ -7,7 +7,7 @@ import json
 import math
 import tempfile
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -74,13 +74,13 @@ def train_xgboost(
     settings["nthread"] = 1
     parts = (values, labels) if validation is None else (values, labels, *validation)
     recipe = _recipe(parts, feature_names, settings, rounds, provenance)
-    model = _registered(registry, model_name, recipe)
+    model = registered_before(registry, model_name, recipe)
     if model is not None:
         return TrainedModel(model, json.loads(model.tags["lightcone.metrics"]), reused=True)
     booster = _fit(values, labels, feature_names, settings, rounds)
-    metrics = _metrics(booster, "train", values, labels)
+    metrics = metrics_of(booster.inplace_predict, "train", values, labels)
     if validation is not None and len(validation[1]):
-        metrics |= _metrics(booster, "validation", *validation)
+        metrics |= metrics_of(booster.inplace_predict, "validation", *validation)
     record = {
         **settings,
         "rounds": rounds,
@@ -92,7 +92,7 @@ def train_xgboost(
     tags |= {f"lightcone.{key}": str(value) for key, value in provenance._asdict().items()}
     with tempfile.TemporaryDirectory() as folder, mlflow_client(registry.address) as client:
         _write(Path(folder), booster, card_text(provenance, values))
-        made = _register(client, registry, model_name, Path(folder), record, metrics, tags)
+        made = register_model(client, registry, model_name, Path(folder), record, metrics, tags)
     return TrainedModel(registry.resolve(f"models:/{model_name}/{made}"), metrics, reused=False)
 
 
@@ -112,8 +112,8 @@ def _check(values: Floats, labels: Floats, names: Sequence[str], rounds: int) ->
         raise InputError(f"training: `rounds` must be at least 1: got {rounds}.")
 
 
-def _registered(registry: Registry, name: str, recipe: str) -> ResolvedModel | None:
-    """Return the version that this very training made, unless its artifact is gone."""
+def registered_before(registry: Registry, name: str, recipe: str) -> ResolvedModel | None:
+    """Return the version that this very recipe made, unless its artifact is gone."""
     known = registry.find_tagged(name, RECIPE, recipe)
     try:
         return None if known is None else registry.resolve(f"models:/{name}/{known}")
@@ -159,9 +159,11 @@ def _fit(
     return booster
 
 
-def _metrics(booster: Any, of: str, values: Floats, labels: Floats) -> dict[str, float]:
+def metrics_of(
+    predict: Callable[[Floats], Any], of: str, values: Floats, labels: Floats
+) -> dict[str, float]:
     """Return the root of the mean squared error, and the information coefficient if it exists."""
-    predicted = np.asarray(booster.inplace_predict(values), np.float64)
+    predicted = np.asarray(predict(values), np.float64)
     found = {f"{of}_rmse": math.sqrt(float(np.mean((predicted - labels) ** 2)))}
     if predicted.std() > 0 and labels.std() > 0:
         found[f"{of}_information_coefficient"] = float(np.corrcoef(predicted, labels)[0, 1])
@@ -187,7 +189,7 @@ def _write(folder: Path, booster: Any, card: str) -> None:
     Model(flavors={"xgboost": native, "python_function": generic}).save(str(folder / "MLmodel"))
 
 
-def _register(
+def register_model(
     client: Any,
     registry: Registry,
     name: str,
@@ -196,6 +198,7 @@ def _register(
     metrics: Mapping[str, float],
     tags: Mapping[str, str],
 ) -> str:
+    """Log a folder as a run's artifact and register it; return its version."""
     from mlflow.entities import Metric, Param
 
     experiment = client.get_experiment_by_name("lightcone")

@@ -163,6 +163,8 @@ def _deployment(scenario: Scenario, loop: str | None, variant: str | None) -> In
 _SHARED = {
     "model_uri",
     "predictor_class_name",
+    "predictor_params",
+    "trust_model_files",
     "max_ongoing_requests",
     "max_queued_requests",
     "service_time",

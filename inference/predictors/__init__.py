@@ -2,6 +2,20 @@
 
 from __future__ import annotations
 
-from inference.predictors.base import Predictor, TrainingRecord, check_features, load_predictor
+from inference.predictors.base import (
+    HasProbabilities,
+    Predictor,
+    TrainingRecord,
+    check_features,
+    load_predictor,
+    probabilities_of,
+)
 
-__all__ = ["Predictor", "TrainingRecord", "check_features", "load_predictor"]
+__all__ = [
+    "HasProbabilities",
+    "Predictor",
+    "TrainingRecord",
+    "check_features",
+    "load_predictor",
+    "probabilities_of",
+]

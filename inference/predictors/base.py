@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Sequence
+import inspect
+import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
@@ -13,8 +15,16 @@ from numpy.typing import NDArray
 from clock.nearest import did_you_mean
 from inference.errors import FeatureMismatchError, PredictorError
 
-BUILT_IN = {"XGBoostPredictor": "inference.predictors.xgboost.XGBoostPredictor"}
+BUILT_IN = {
+    "OnnxPredictor": "inference.predictors.onnx.OnnxPredictor",
+    "PyfuncPredictor": "inference.predictors.pyfunc.PyfuncPredictor",
+    "SklearnPredictor": "inference.predictors.sklearn.SklearnPredictor",
+    "XGBoostPredictor": "inference.predictors.xgboost.XGBoostPredictor",
+}
 """Short names of our own predictors; others are named by their dotted path."""
+
+_GIVEN = ("path", "version", "features", "trusted")
+"""What a class's `load` gets where it asks for it by name; the rest are `predictor_params`."""
 
 
 class TrainingRecord(NamedTuple):
@@ -31,7 +41,10 @@ class Predictor(Protocol):
     """A loaded model.
 
     `batch_invariant` is a promise, to be measured and not assumed: a row's value has the same bits
-    alone and in any batch. A model without it is asked one row at a time.
+    alone and in any batch. A model without it is asked in the batches that were served.
+
+    It may also have `probabilities`, as `HasProbabilities` says. `predict` may be called from
+    several threads at once.
     """
 
     @property
@@ -62,33 +75,92 @@ class Predictor(Protocol):
         """Return one value a row, shape (n,), for features of shape (n, n_features)."""
 
 
-def load_predictor(class_name: str, path: Path, *, version: str = "") -> Predictor:
+@runtime_checkable
+class HasProbabilities(Protocol):
+    """What a predictor of classes may have beside `predict`; the labels are `classes`."""
+
+    def probabilities(self, values: NDArray[np.float64]) -> NDArray[np.float64] | None:
+        """Return the classes' probabilities, shape (n, n_classes), or None if it has none."""
+
+
+def probabilities_of(
+    predictor: Predictor, values: NDArray[np.float64]
+) -> NDArray[np.float64] | None:
+    """Return a model's probabilities of its classes, shape (n, n_classes); None if it has none."""
+    if not isinstance(predictor, HasProbabilities):
+        return None
+    return predictor.probabilities(values)
+
+
+def load_predictor(
+    class_name: str,
+    path: Path,
+    *,
+    version: str = "",
+    params: Mapping[str, Any] | None = None,
+    features: Sequence[str] | None = None,
+    trusted: bool = False,
+) -> Predictor:
     """Load the model in a folder or file with the predictor class of this name.
 
     Args:
-        class_name: A built-in name such as `XGBoostPredictor`, or a dotted path to a class with a
-            class method `load(path, version)`.
+        class_name: A built-in name such as `XGBoostPredictor`, or the dotted path of a class with
+            a class method `load(path, version)`, of another class, or of a function.
         path: The resolved artifact.
         version: What the registry calls it, for the record.
+        params: `predictor_params`: keyword arguments of `load`.
+        features: Columns that it will be given, for models that do not name theirs.
+        trusted: Whether files that are code, pickles above all, may be loaded.
 
     Raises:
-        PredictorError: If there is no such class, or it cannot read the artifact.
+        PredictorError: If there is no such class, it takes no such parameter, or it cannot read
+            the artifact.
     """
     found = predictor_class(class_name)
     load = getattr(found, "load", None)
-    if not callable(load):
+    if load is not None and not callable(load):
         raise PredictorError(
             f"`predictor_class_name` must name a class with a class method `load(path, version)`: "
             f"got '{class_name}'."
         )
-    loaded = load(path, version)
+    if load is None:
+        from inference.predictors.function import FunctionPredictor
+
+        loaded: Any = FunctionPredictor.load(
+            path, version, target=found, name=class_name, features=features, params=params or {}
+        )
+    else:
+        given = {"features": features, "trusted": trusted}
+        loaded = load(path, version, **arguments_of(load, class_name, given, params or {}))
     if not isinstance(loaded, Predictor):
         raise PredictorError(f"'{class_name}' must load a Predictor: got {type(loaded).__name__}.")
     return loaded
 
 
+def arguments_of(
+    call: Any, name: str, given: Mapping[str, Any], params: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Return keyword arguments: what a callable asks for of *given*, and all of *params*.
+
+    Raises:
+        PredictorError: If it does not take one of the parameters.
+    """
+    known = inspect.signature(call).parameters
+    takes_all = any(one.kind is one.VAR_KEYWORD for one in known.values())
+    own = [one for one in known if one not in _GIVEN]
+    for one in params:
+        if one in _GIVEN or (one not in known and not takes_all):
+            raise PredictorError(
+                f"`predictor_params.{one}` must be a parameter of {name}: it takes "
+                f"{', '.join(own) or 'none'}.{did_you_mean(one, own)}"
+            )
+    return {key: value for key, value in given.items() if key in known} | dict(params)
+
+
 def predictor_class(name: str) -> Any:
-    """Return the class that `predictor_class_name` means.
+    """Return the class or function that `predictor_class_name` means.
+
+    Modules are also found in the folder the command is run from.
 
     Raises:
         PredictorError: If nothing has this name; the message offers the nearest that exists.
@@ -96,6 +168,9 @@ def predictor_class(name: str) -> Any:
     module_name, _, attribute = BUILT_IN.get(name, name).rpartition(".")
     if not module_name:
         raise _unknown(name, BUILT_IN)
+    here = str(Path.cwd())
+    if name not in BUILT_IN and here not in sys.path:
+        sys.path.insert(0, here)
     try:
         module = importlib.import_module(module_name)
     except ModuleNotFoundError as error:

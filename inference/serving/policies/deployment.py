@@ -29,7 +29,20 @@ class Network(Frozen):
 class Deployment(Frozen):
     """What a loop and each of its variants may say about a deployment, and what follows from it."""
 
-    predictor_class_name: str = Field(default="XGBoostPredictor", min_length=1)
+    predictor_class_name: str = Field(
+        default="XGBoostPredictor",
+        min_length=1,
+        description="XGBoostPredictor, OnnxPredictor, SklearnPredictor, PyfuncPredictor, or the "
+        "dotted path of a class or function of your own.",
+    )
+    predictor_params: dict[str, Any] = Field(
+        default_factory=dict, description="Keyword arguments of the predictor's `load`."
+    )
+    trust_model_files: bool = Field(
+        default=False,
+        description="Whether a model file that is code (a pickle, a Python function) may be loaded "
+        "though the configured registry did not give it.",
+    )
     num_replicas: int = Field(default=1, ge=1, le=4096)
     max_ongoing_requests: int | None = Field(
         default=None,
