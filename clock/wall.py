@@ -57,6 +57,10 @@ def steady_clock_id() -> str:
         return platform.node()
 
 
+host_time = utc_now
+"""The same, by the name that a loop's own threads call it."""
+
+
 def _sleep(duration_ns: int) -> None:
     time.sleep(duration_ns / _SECOND)
 
