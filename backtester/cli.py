@@ -8,7 +8,18 @@ from typing import Any
 
 import typer
 
-from backtester.commands import check, data, explain, featurize, run, schema, serve, train
+from backtester.commands import (
+    check,
+    data,
+    explain,
+    featurize,
+    profile,
+    run,
+    schema,
+    serve,
+    train,
+    validate,
+)
 from backtester.errors import StrategyError
 from clock.errors import InputError, SimulationError
 
@@ -28,6 +39,8 @@ app.command("train")(train.train)
 app.command("check")(check.check)
 app.command("explain")(explain.explain)
 app.command("featurize")(featurize.featurize)
+app.command("profile")(profile.profile)
+app.command("validate")(validate.validate)
 app.command("schema")(schema.schema)
 app.add_typer(data.app, name="data")
 app.add_typer(serve.app, name="serve")

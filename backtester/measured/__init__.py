@@ -1,1 +1,1 @@
-"""A scenario's deployment, measured: what it is asked about, on what, and what that does to runs."""
+"""A scenario's deployment, measured, and what an error of the simulated one does to runs."""

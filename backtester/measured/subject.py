@@ -146,7 +146,7 @@ def _on_ray(subjects: Sequence[Subject], address: str | None) -> Iterator[list[B
         there = []
         try:
             for one in subjects:
-                there.append(deploy(cluster, one.config, f"measure-{one.name}"))
+                there.append(deploy(cluster, one.config, name=f"measure-{one.name}"))
                 backends.append(there[-1].backend())
             yield backends
         finally:

@@ -136,7 +136,9 @@ def measure_calls(predictor: Predictor, rows: Floats, calls: int) -> InProcess:
     """Time calls of a predictor in this process, for batches of each size."""
     sizes, times = [], []
     for size in SIZES:
-        batches = [np.resize(np.roll(rows, -i * size, axis=0), (size, rows.shape[1])) for i in range(8)]
+        batches = [
+            np.resize(np.roll(rows, -i * size, axis=0), (size, rows.shape[1])) for i in range(8)
+        ]
         predictor.predict(batches[0])
         spent = 0
         for call in range(calls):
