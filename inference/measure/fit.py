@@ -4,10 +4,14 @@ Only two loads are looked at: single-stream, and a sweep of queries of more and 
 once. What other loads do is for the simulation to foretell.
 
 Two things can hold requests up. Where the *replicas* do, their service time is the simulated one,
-and Ray's way there and back are delays. Where the model is faster than the system around it, what
-serves one request after the other is that system: client, router and event loops (*overhead*). For
-servers in a row, each with a constant time, waiting is that of the slowest alone (Friedman 1965):
-so the slowest is simulated as one replica, and all other time as delay.
+and Ray's way there and back are delays. A replica is not free at once when its model is done: what
+it takes from one execution to the next, seen in the sweep, holds it as well. Half of the way there
+is taken for the message from router to replica, and what the router knows is as old as that.
+
+Where the model is faster than the system around it, what serves one request after the other is that
+system: client, router and event loops (*overhead*). For servers in a row, each with a constant
+time, waiting is that of the slowest alone (Friedman 1965): it is simulated as one replica, all
+other time as delay.
 """
 
 from __future__ import annotations
@@ -32,6 +36,11 @@ _SECOND: Final = 1e9
 SLOWER: Final = 0.4
 """The sweep must reach this share of what the replicas could serve, or the overhead is to blame."""
 
+ARRIVED_NS: Final = 20_000_000
+"""A request that was sent so long before an execution ended had arrived by then."""
+
+TURNS: Final = 20
+
 NETWORK_FILE: Final = "network.parquet"
 SERVICE_FILE: Final = "service.parquet"
 
@@ -48,7 +57,8 @@ class Fit(NamedTuple):
     """What was found.
 
     `sizes` and `service` are rows: a batch size and a time in ns that an execution of it took.
-    `out` and `back` are rows of their own, ns. `capacity` is the requests a second at load 1.
+    `out` and `back` are rows of their own, ns. `hop` is the part of the way out that a message of
+    the router takes, ns. `capacity` is the requests a second at load 1.
     """
 
     bottleneck: Literal["replicas", "overhead"]
@@ -57,6 +67,7 @@ class Fit(NamedTuple):
     service: Ints
     out: Ints
     back: Ints
+    hop: int
     facts: dict[str, float]
 
 
@@ -79,6 +90,8 @@ def fit_to(loads: FitLoads, deployment: Deployment) -> Fit:
             f" of {len(loads.single.number)} requests. Measure more, or on the replica's own host."
         )
     slots = _slot_capacity(sizes, service, deployment)
+    between = turnarounds(list(loads.sweep.values()))
+    held_ns = int(np.median(between)) if len(between) else 0
     swept = swept_capacity(loads.sweep)
     facts = {
         "slot_capacity": slots,
@@ -87,13 +100,19 @@ def fit_to(loads: FitLoads, deployment: Deployment) -> Fit:
         "service_p50_ns": float(np.median(legs["service"])),
         "out_p50_ns": float(np.median(legs["out"])),
         "back_p50_ns": float(np.median(legs["back"])),
+        "turnaround_p50_ns": float(held_ns),
     }
     if swept >= SLOWER * slots:
-        return Fit("replicas", slots, sizes, service, legs["out"], legs["back"], facts)
+        sizes, service = _held(sizes, service, between)
+        back = np.maximum(legs["back"] - held_ns, 0)
+        slots = _slot_capacity(sizes, service, deployment)
+        hop = int(np.median(legs["out"])) // 2 if deployment.router.kind == "power_of_two" else 0
+        out = np.maximum(legs["out"] - hop, 0)
+        return Fit("replicas", slots, sizes, service, out, back, hop, facts)
     held = np.rint(_SECOND / _rates(loads.sweep)).astype(np.int64)
     rest = np.maximum(single.latency.astype(np.int64) - int(np.median(held)), 0)
     back = np.minimum(legs["back"], rest)
-    return Fit("overhead", swept, np.ones_like(held), held, rest - back, back, facts)
+    return Fit("overhead", swept, np.ones_like(held), held, rest - back, back, 0, facts)
 
 
 def _by_size(single: Log, sweep: list[Log]) -> tuple[Ints, Ints]:
@@ -105,6 +124,38 @@ def _by_size(single: Log, sweep: list[Log]) -> tuple[Ints, Ints]:
     sizes, service = executions(sweep)
     larger = ~np.isin(sizes, alone)
     return np.concatenate([alone, sizes[larger]]), np.concatenate([took, service[larger]])
+
+
+def turnarounds(logs: list[Log]) -> Ints:
+    """Return how long replicas took from one execution to the next while one was waiting, ns.
+
+    Meanwhile a replica's event loop sends an answer and takes the next request: the model is done,
+    the replica is not.
+    """
+    found = []
+    for log in logs:
+        known = log.take(log.answered & (log.started_at > 0) & (log.completed_at > 0))
+        for replica in np.unique(known.replica.astype(str)):
+            own = known.take(known.replica.astype(str) == replica)
+            _, first = np.unique(own.started_at, return_index=True)
+            own = own.take(first)
+            waited = own.sent_at[1:] + ARRIVED_NS < own.completed_at[:-1]
+            gap = own.started_at[1:] - own.completed_at[:-1]
+            found.append(gap[waited & (gap >= 0)])
+    return np.concatenate(found) if found else np.zeros(0, np.int64)
+
+
+def _held(sizes: Ints, service: Ints, between: Ints) -> tuple[Ints, Ints]:
+    """Return executions, each with a turnaround behind it: every one with several, spread evenly.
+
+    The replica is held for both; the answer leaves after the first. What is added here is taken
+    off the way back, so that a request alone takes as long as it did.
+    """
+    if not len(between):
+        return sizes, service
+    points = (np.arange(TURNS) + 0.5) / TURNS
+    each = np.quantile(between, points).astype(np.int64)
+    return np.repeat(sizes, TURNS), (service[:, None] + each[None, :]).ravel()
 
 
 def executions(logs: list[Log]) -> tuple[Ints, Ints]:
@@ -185,7 +236,8 @@ def fitted_config(fit: Fit, config: InferenceConfig, folder: Path) -> InferenceC
         },
     }
     if given["router"]["kind"] == "power_of_two":
-        given["router"] = "power_of_two"  # the time of its messages is in `out`
+        # what a router hears of its replicas is as old as the message
+        given["router"] = {"kind": "power_of_two", "hop_latency": f"{fit.hop}ns"}
     if fit.bottleneck == "overhead":
         given |= {"num_replicas": 1, "max_ongoing_requests": None, "batching": None}
         given |= {"router": "round_robin", "autoscaling_config": None}

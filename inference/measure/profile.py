@@ -232,9 +232,19 @@ def scenario_block(profile: Profile, folder: Path) -> str:
     import yaml
 
     config = fitted_config(profile.fit, profile.config, folder)
-    fields = config.model_dump(mode="json", exclude_defaults=True)
+    short = config.model_dump(mode="json", exclude_defaults=True)
+    fields = _with_kinds(short, config.model_dump(mode="json"))
     head = (
         f"# {profile.name}, measured on {profile.backend}; bottleneck: {profile.fit.bottleneck}.\n"
         f"# {len(profile.logs['single_stream'].number)} requests one at a time; {folder}\n"
     )
     return head + yaml.safe_dump({"inference_config": fields}, sort_keys=False)
+
+
+def _with_kinds(short: dict[str, Any], full: dict[str, Any]) -> dict[str, Any]:
+    """Return the short form with each `kind` in front, even where it is a default."""
+    found = {"kind": full["kind"]} if "kind" in full else {}
+    for name, value in short.items():
+        nested = isinstance(value, dict) and isinstance(full[name], dict)
+        found[name] = _with_kinds(value, full[name]) if nested else value
+    return found

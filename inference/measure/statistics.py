@@ -64,7 +64,10 @@ def noise_floor(pairs: Sequence[tuple[Floats, Floats]], share: float) -> float:
     apart = []
     for first, second in pairs:
         a, b = quantile(first, share), quantile(second, share)
-        apart.append(0.0 if a == b else abs(signed_error(b, (a + b) / 2)))
+        if math.isinf(a) or math.isinf(b):
+            apart.append(0.0 if a == b else math.inf)
+        else:
+            apart.append(abs(b - a) / ((a + b) / 2))
     return float(np.median(apart)) if apart else math.inf
 
 
