@@ -93,8 +93,8 @@ def validate(
                 f"`--from` must be a folder that `lightcone validate` wrote: {folder} holds no "
                 "trial. Name another one."
             )
-    content, compared = judge(folder, loaded, name, str(scenario))
-    draw_error_map(compared, folder / PICTURE)
+    content = judge(folder, loaded, name, str(scenario))
+    draw_error_map(content, folder / PICTURE)
     if json_:
         print_json(content)
     else:

@@ -27,7 +27,7 @@ def judge(
     scenario: Scenario | None = None,
     loop: str = "",
     file: str = "SCENARIO.yaml",
-) -> tuple[dict[str, Any], list[Compared]]:
+) -> dict[str, Any]:
     """Compute what the trials of a folder say, and write it there as JSON.
 
     Args:
@@ -53,7 +53,7 @@ def judge(
     temporary = folder / f".{JSON_FILE}.new"
     temporary.write_text(json.dumps(content, indent=1, allow_nan=False) + "\n")
     os.replace(temporary, folder / JSON_FILE)
-    return content, list(compared.values())
+    return content
 
 
 def _strategy(

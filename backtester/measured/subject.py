@@ -167,6 +167,9 @@ def sleeping_subject(
         replicas: Replicas; the loop's where None.
         folder: Where its artifact is written.
         requests: Rows that sleep each a time of their own.
+
+    Raises:
+        ScenarioError: If the time is none.
     """
     import yaml
 
@@ -178,7 +181,11 @@ def sleeping_subject(
         write_sleeping,
     )
 
-    spec = SleepSpec.model_validate({"time": yaml.safe_load(time)})
+    try:
+        spec = SleepSpec.model_validate({"time": yaml.safe_load(time)})
+    except (yaml.YAMLError, ValueError) as error:
+        why = str(error).strip().splitlines()[-1].strip()
+        raise ScenarioError(f"`--sleep` must be a latency: got {time!r}. {why}") from error
     path = write_sleeping(spec, folder).absolute()
     given = config.model_dump(mode="json", exclude={"features", "num_replicas"})
     given |= {

@@ -197,10 +197,21 @@ def as_json(compared: Compared) -> dict[str, Any]:
                 "lagged_runs": load.lagged_runs,
                 "unanswered": load.unanswered,
                 "cells": [_cell_json(cell) for cell in load.cells],
+                "curve": _curve(load),
             }
             for load in compared.loads
         ],
     }
+
+
+def _curve(load: LoadResult) -> dict[str, list[float | None]]:
+    """Return, for some shares of the requests, what they took longer than, in ms."""
+    longer = np.geomspace(1e-3, 0.99, 40)
+    curve: dict[str, list[float | None]] = {"longer": [round(float(x), 6) for x in longer]}
+    for side, runs in (("real_ms", load.real), ("simulated_ms", load.simulated)):
+        late = np.concatenate(runs)
+        curve[side] = [_finite(round(quantile(late, 1 - x) / 1e6, 4)) for x in longer]
+    return curve
 
 
 def _cell_json(cell: Cell) -> dict[str, Any]:
