@@ -15,11 +15,13 @@ from backtester.commands import (
     export,
     featurize,
     paper,
+    profile,
     run,
     schema,
     serve,
     swarm,
     train,
+    validate,
 )
 from backtester.errors import StrategyError
 from clock.errors import InputError, SimulationError
@@ -43,6 +45,8 @@ app.command("export")(export.export)
 app.command("explain")(explain.explain)
 app.command("featurize")(featurize.featurize)
 app.command("paper")(paper.paper)
+app.command("profile")(profile.profile)
+app.command("validate")(validate.validate)
 app.command("schema")(schema.schema)
 app.add_typer(data.app, name="data")
 app.add_typer(serve.app, name="serve")

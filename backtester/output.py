@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
+import os
 import re
-from collections.abc import Iterator
+import shutil
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from backtester.errors import ScenarioError
 
-__all__ = ["FRAMES", "RESULT_FILES", "check_file", "check_folder", "writing"]
+__all__ = [
+    "FRAMES",
+    "RESULT_FILES",
+    "check_file",
+    "check_folder",
+    "check_own_folder",
+    "replacing",
+    "writing",
+]
 
 FRAMES = (
     "orders",
@@ -97,3 +107,44 @@ def writing(path: Path, option: str = "--out") -> Iterator[None]:
             f"`{option}` must be writable: {error.strerror} ({error.filename or path}). "
             "Name another place."
         ) from error
+
+
+def check_own_folder(folder: Path, files: Collection[str]) -> None:
+    """Refuse a folder that holds anything but files, or folders, of these names.
+
+    Raises:
+        ScenarioError: If it is a file, the present folder or one around it, or holds others.
+    """
+    whole = folder.absolute().resolve()
+    if whole == Path.cwd() or whole in Path.cwd().parents or folder.is_file():
+        raise ScenarioError(
+            f"`--out` must be a folder of its own, which is replaced as a whole: got {folder}. "
+            "Name another one."
+        )
+    held = sorted(path.name for path in folder.iterdir()) if folder.exists() else []
+    others = [name for name in held if name not in files]
+    if others:
+        raise ScenarioError(
+            f"`--out` must be a new folder or an earlier one of this command, which is replaced as "
+            f"a whole: {folder} holds other files ({', '.join(others[:3])}). Name another one."
+        )
+
+
+@contextmanager
+def replacing(folder: Path) -> Iterator[Path]:
+    """Yield a new folder that takes the place of another once the block has ended well.
+
+    Raises:
+        ScenarioError: If the operating system refused.
+    """
+    new = folder.with_name(f".{folder.name}.{os.getpid()}.new")
+    with writing(folder):
+        shutil.rmtree(new, ignore_errors=True)
+        new.mkdir(parents=True)
+        try:
+            yield new
+            if folder.exists():
+                shutil.rmtree(folder)
+            new.rename(folder)
+        finally:
+            shutil.rmtree(new, ignore_errors=True)

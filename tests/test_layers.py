@@ -22,6 +22,7 @@ HEAVY_AT_THE_TOP = {
     "backtester/causality/preload.py",
     "backtester/report/axes.py",
     "backtester/report/compare.py",
+    "backtester/report/error_map.py",
     "backtester/report/lineage_picture.py",
     "backtester/report/picture.py",
     "backtester/report/plan_picture.py",

@@ -14,6 +14,7 @@ _ENVIRONMENT = {
     "RAY_ENABLE_AUTO_CONNECT": "0",  # Serve goes on asking when its cluster is gone
     "RAY_SERVE_LOG_TO_STDERR": "0",
     "GRPC_VERBOSITY": "ERROR",
+    "RAY_worker_niceness": "0",  # 15 by default: replicas would yield to all else on the host
 }
 """Read by Ray when it is imported, and by the processes that it starts."""
 

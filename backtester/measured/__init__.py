@@ -1,0 +1,1 @@
+"""A scenario's deployment, measured, and what an error of the simulated one does to runs."""

@@ -1,0 +1,1 @@
+"""Measure a deployment, fit a simulated one to it, and hold the one against the other."""
