@@ -8,7 +8,17 @@ from typing import Any
 
 import typer
 
-from backtester.commands import check, data, explain, featurize, run, schema, serve, train
+from backtester.commands import (
+    check,
+    data,
+    explain,
+    featurize,
+    run,
+    schema,
+    serve,
+    serve_http,
+    train,
+)
 from backtester.errors import StrategyError
 from clock.errors import InputError, SimulationError
 
@@ -31,6 +41,7 @@ app.command("featurize")(featurize.featurize)
 app.command("schema")(schema.schema)
 app.add_typer(data.app, name="data")
 app.add_typer(serve.app, name="serve")
+serve.app.command("http")(serve_http.http)
 
 
 @app.callback()
