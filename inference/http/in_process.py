@@ -142,21 +142,33 @@ class InProcess:
         name, rows = f"model '{self._about.model_id or self._about.name}'", len(values)
         classes = getattr(self._predictor, "probabilities", None)
         try:
-            found = self._predictor.predict(values)
-            probabilities = classes(values) if callable(classes) else None
-        except Exception as error:
+            found = checked(self._in_one_go(self._predictor.predict, values), rows, name)
+            probabilities = None
+            if callable(classes):
+                probabilities = _shares(self._in_one_go(classes, values), rows, name)
+            return found, probabilities
+        except ModelFailedError:
+            raise
+        except BaseException as error:  # a thread that ended would let its requests hang
             raise ModelFailedError(
                 f"{name} failed on {rows} row{'s' if rows > 1 else ''}: "
                 f"{type(error).__name__}: {error}"
             ) from error
-        if probabilities is not None:
-            probabilities = np.asarray(probabilities, np.float64)
-            if probabilities.ndim != 2 or len(probabilities) != rows:
-                raise ModelFailedError(
-                    f"{name} must return probabilities of shape ({rows}, n_classes): got "
-                    f"{probabilities.shape}."
-                )
-        return checked(found, rows, name), probabilities
+
+    def _in_one_go(self, ask: Callable[[Floats], Any], values: Floats) -> Any:
+        """Ask about all rows, or one by one where the bits of a row depend on the others."""
+        if self._predictor.batch_invariant or len(values) == 1:
+            return ask(values)
+        return np.concatenate([np.asarray(ask(row[None])) for row in values])
+
+
+def _shares(found: Any, rows: int, name: str) -> Floats:
+    shares = np.asarray(found, np.float64)
+    if shares.ndim != 2 or len(shares) != rows:
+        raise ModelFailedError(
+            f"{name} must return probabilities of shape ({rows}, n_classes): got {shares.shape}."
+        )
+    return shares
 
 
 def _tell(asked: _Asked, finish: Callable[[Any], None], what: Any) -> None:

@@ -51,11 +51,21 @@ class OverBackend:
         self._under_way += 1
         try:
             if len(values) == 1:
-                return _answer(await asyncio.wrap_future(self._backend.submit(values[0])))
+                return await self._one(values[0])
             found = await asyncio.to_thread(self._backend.predict, values)
             return Scored(checked(found, len(values), f"deployment '{self._about.name}'"))
         finally:
             self._under_way -= 1
+
+    async def _one(self, row: Floats) -> Scored:
+        reply = asyncio.wrap_future(self._backend.submit(row))
+        try:
+            return _answer(await reply)
+        except asyncio.CancelledError:
+            task = asyncio.current_task()
+            if task is not None and task.cancelling():
+                raise  # we gave up, not the backend
+            raise DownError("the deployment was closed while it worked on the request.") from None
 
     async def readiness(self) -> str:
         """Return why it cannot answer now, an empty text where it can."""
