@@ -6,9 +6,12 @@ For live inference and paper trading. There is no thread: whoever owns the clock
 
 from __future__ import annotations
 
+import os
+import platform
 import time
 from collections.abc import Callable
 from heapq import heappop, heappush
+from pathlib import Path
 
 from clock.base import NEVER, Action, Handle, Key
 from clock.rank import Rank
@@ -21,10 +24,37 @@ def host_ns() -> int:
     return time.perf_counter_ns()
 
 
-def _steady_host_time() -> Callable[[], int]:
-    """Return a reader of UTC nanoseconds that never goes back, even if the host's time is set."""
-    offset = time.time_ns() - time.monotonic_ns()
-    return lambda: offset + time.monotonic_ns()
+_OFFSET = time.time_ns() - time.monotonic_ns()
+"""From the host's steady clock to UTC: read once, so that all stamps of a process can be compared
+and none goes back, even if the host's time is set."""
+
+
+def steady_ns() -> int:
+    """Return the host's steady clock, which all its processes share; its zero means nothing."""
+    return time.monotonic_ns()
+
+
+def utc_of(steady: int) -> int:
+    """Return UTC nanoseconds of an instant of the host's steady clock."""
+    return _OFFSET + steady
+
+
+def utc_now() -> int:
+    """Return UTC nanoseconds that never go back; what a `WallClock` reads."""
+    return _OFFSET + time.monotonic_ns()
+
+
+def steady_clock_id() -> str:
+    """Return what two processes have in common if, and only if, they share a steady clock.
+
+    That is the boot of one kernel and one time namespace in it; elsewhere than on Linux the name
+    of the host.
+    """
+    try:
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+        return f"{boot} {os.readlink('/proc/self/ns/time')}"
+    except OSError:
+        return platform.node()
 
 
 def _sleep(duration_ns: int) -> None:
@@ -51,7 +81,7 @@ class WallClock:
             read: Returns the present in nanoseconds since 1970 UTC; the host's own by default.
             sleep: Waits for about so many nanoseconds.
         """
-        self._read = read or _steady_host_time()
+        self._read = read or utc_now
         self._sleep = sleep
         self._heap: list[tuple[int, int, Key, int, Handle]] = []
         self._ticket = 0

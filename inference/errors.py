@@ -6,6 +6,7 @@
         * FeatureMismatchError   a model that reads other columns than the rows have
         * PredictorError         a predictor class that cannot be found, built or used
     * ModelFailedError           a model raised, or answered in the wrong shape, during a run
+    * ServingError               a real deployment cannot be made, found or reached
 """
 
 from __future__ import annotations
@@ -27,3 +28,7 @@ class PredictorError(InputError):
 
 class ModelFailedError(SimulationError):
     """A model raised, or returned something other than one value a row."""
+
+
+class ServingError(SimulationError):
+    """A real deployment cannot be made, found or reached."""

@@ -1,0 +1,158 @@
+"""Deploy a loop's models on Ray Serve, one application for each variant, and wait for them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from threading import Event
+from typing import TYPE_CHECKING, Any
+
+from clock.wall import steady_ns
+from inference.errors import ServingError
+from inference.ray_serve.backend import RayServeBackend
+from inference.ray_serve.model_replica import ModelReplica
+from inference.ray_serve.options import batch_options, serve_options
+from inference.ray_serve.replica import ModelSpec
+from inference.registry import Registry
+from inference.serving.policies.batching import RayBatching
+from inference.serving.policies.deployment import Deployment
+
+if TYPE_CHECKING:
+    from inference.config import InferenceConfig
+    from inference.ray_serve.cluster import RayCluster
+
+__all__ = ["Deployed", "application_name", "deploy"]
+
+READY_WITHIN_NS = 120_000_000_000
+"""A replica starts in a second or two; a machine under load, or a large model, takes longer."""
+
+
+class Deployed:
+    """The running deployments of one loop.
+
+    Attributes:
+        name: The name they go by.
+        applications: The Serve application of each variant; of the only one under the name ''.
+    """
+
+    def __init__(self, cluster: RayCluster, name: str, applications: Mapping[str, str]) -> None:
+        self.cluster = cluster
+        self.name = name
+        self.applications = dict(applications)
+
+    def backend(self, variant: str = "") -> RayServeBackend:
+        """Return a client of one variant's deployment; close it when done."""
+        return RayServeBackend(self.cluster, self.applications[variant])
+
+    def delete(self) -> None:
+        """Take the deployments down, and wait until their replicas are gone."""
+        from ray import serve
+
+        for application in self.applications.values():
+            serve.delete(application)
+
+
+def application_name(name: str, variant: str) -> str:
+    """Return the name of a variant's Serve application."""
+    return f"{name}-{variant}" if variant else name
+
+
+def deploy(
+    cluster: RayCluster,
+    config: InferenceConfig,
+    *,
+    name: str,
+    registry: Registry | None = None,
+    ready_within_ns: int = READY_WITHIN_NS,
+) -> Deployed:
+    """Deploy a loop's models, or change what is deployed under the name, and wait until ready.
+
+    Args:
+        cluster: Where to.
+        config: The loop; its `deployments` say how.
+        name: What to call it; each variant adds its own name.
+        registry: Where model URIs lead; by default the store below the working folder.
+        ready_within_ns: How long to wait for the replicas.
+
+    Raises:
+        InputError: If a model cannot be found or loaded, or the real stack cannot do what is asked.
+        ServingError: If it is not ready in time.
+    """
+    registry = registry or Registry()
+    applications = {variant: application_name(name, variant) for variant in config.deployments}
+    from ray import serve
+
+    targets = [
+        serve.RunTarget(
+            target=_application(
+                deployment, model_spec(deployment, config.model_uris[variant], registry)
+            ),
+            name=applications[variant],
+            route_prefix=None,
+        )
+        for variant, deployment in config.deployments.items()
+    ]
+    serve.run_many(
+        targets,
+        wait_for_ingress_deployment_creation=False,
+        wait_for_applications_running=False,
+    )
+    for application in applications.values():
+        _wait_until_ready(application, ready_within_ns)
+    return Deployed(cluster, name, applications)
+
+
+def model_spec(deployment: Deployment, uri: str, registry: Registry) -> ModelSpec:
+    """Resolve a model once, here, so that every replica loads this one wherever an alias moves."""
+    found = registry.resolve(uri)
+    pinned = f"models:/{found.name}/{found.version}" if found.name else uri
+    return ModelSpec(
+        uri=pinned,
+        predictor_class_name=deployment.predictor_class_name,
+        registry_root=str(registry.root),
+        tracking_uri=os.environ.get("MLFLOW_TRACKING_URI", ""),
+        digest=found.digest,
+        version=found.version,
+        python_path=(str(Path.cwd()),),
+    )
+
+
+def _application(deployment: Deployment, spec: ModelSpec) -> Any:
+    from ray import serve
+
+    batching = deployment.batching
+    alone = batching is None and deployment.ongoing_limit == 1
+    blocking = alone or (isinstance(batching, RayBatching) and batching.function == "blocking")
+    width = deployment.ongoing_limit if batching is None else batching.executions
+    made = serve.deployment(name="model", **serve_options(deployment))(ModelReplica)
+    return made.bind(spec, width, blocking, batch_options(deployment))
+
+
+def _wait_until_ready(application: str, within_ns: int) -> None:
+    from ray import serve
+
+    deadline = steady_ns() + within_ns
+    pause = Event()
+    while True:
+        found = serve.status().applications.get(application)
+        state = "NOT_STARTED" if found is None else found.status.value
+        if state == "RUNNING":
+            return
+        message = "" if found is None else _message(found)
+        if state in ("DEPLOY_FAILED", "UNHEALTHY"):
+            raise ServingError(f"`{application}` could not be deployed: {message}")
+        if steady_ns() > deadline:
+            raise ServingError(
+                f"`{application}` must be ready within {within_ns // 1_000_000_000} s: it is "
+                f"{state}. {message}"
+            )
+        pause.wait(0.05)
+
+
+def _message(found: Any) -> str:
+    return " ".join(
+        text
+        for text in (found.message, *(one.message for one in found.deployments.values()))
+        if text
+    )

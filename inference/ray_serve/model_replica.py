@@ -1,0 +1,61 @@
+"""The class that Ray Serve runs: a served model behind Serve's batching and health checks."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from inference.ray_serve.replica import Answer, ModelSpec, Served
+
+__all__ = ["ModelReplica"]
+
+Together = Callable[[bytes], Awaitable[Answer]]
+
+
+class ModelReplica:
+    """One replica of a deployment.
+
+    Args:
+        spec: The model.
+        width: Executions at once.
+        blocking: Whether an execution holds the event loop.
+        batching: Keyword arguments of `serve.batch`, or None for one row at a time.
+    """
+
+    def __init__(
+        self, spec: ModelSpec, width: int, blocking: bool, batching: dict[str, Any] | None
+    ) -> None:
+        from ray import serve
+
+        self._served = Served(spec, width, blocking=blocking)
+        self._replica = str(serve.get_replica_context().replica_id.unique_id)
+        self._together = self._batched(batching)
+
+    def _batched(self, batching: dict[str, Any] | None) -> Together:
+        served = self._served
+        if batching is None:
+
+            async def alone(row: bytes) -> Answer:
+                return (await served.answer([row]))[0]
+
+            return alone
+        from ray import serve
+
+        async def together(rows: list[bytes]) -> list[Answer]:
+            return await served.answer(rows)
+
+        made: Together = serve.batch(**batching)(together)
+        return made
+
+    async def __call__(self, row: bytes) -> tuple[Any, ...]:
+        """Answer one row: the fields of an `Answer`, and which replica gave it."""
+        return (*await self._together(row), self._replica)
+
+    async def predict_many(self, content: bytes, count: int) -> bytes:
+        """Answer many rows in one execution, past the batching."""
+        return await asyncio.to_thread(self._served.predict_many, content, count)
+
+    async def describe(self) -> tuple[Any, ...]:
+        """Return the fields of a `Description`."""
+        return tuple(self._served.describe())

@@ -1,0 +1,182 @@
+"""What runs in a replica: one loaded model, timed on the host's steady clock.
+
+It knows nothing of Ray: `deploy` wraps it for Ray Serve.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from clock.wall import steady_clock_id, steady_ns
+
+__all__ = ["Answer", "Description", "ModelSpec", "Served"]
+
+_THREADS = (
+    "OMP_NUM_THREADS",
+    "OPENBLAS_NUM_THREADS",
+    "MKL_NUM_THREADS",
+    "NUMEXPR_NUM_THREADS",
+    "NUMBA_NUM_THREADS",
+)
+
+
+class ModelSpec(NamedTuple):
+    """Which model a replica loads, and from where; everything is said, nothing inherited."""
+
+    uri: str
+    predictor_class_name: str
+    registry_root: str
+    tracking_uri: str
+    """`MLFLOW_TRACKING_URI`, or an empty text for the store below `registry_root`."""
+    digest: str
+    """Of the artifact: a replica refuses to serve another one than was deployed."""
+    version: str
+    python_path: tuple[str, ...] = ()
+    warm_up_rows: int = 3
+    threads: int = 1
+
+
+class Description(NamedTuple):
+    """What a replica says of the model that it serves."""
+
+    feature_names: tuple[str, ...]
+    batch_invariant: bool
+    accepts_nan: bool
+    model_uri: str
+    version: str
+    digest: str
+    clock: str
+    """`steady_clock_id` of the replica's host."""
+
+
+class Answer(NamedTuple):
+    """One value and its stamps, in raw nanoseconds of the replica's steady clock."""
+
+    value: float
+    started_at: int
+    completed_at: int
+    clock: str
+    batch_size: int
+    error: str = ""
+    """What the model did wrong, where the value is none."""
+
+
+class Served:
+    """A loaded, warmed-up predictor that answers rows.
+
+    Args:
+        spec: The model.
+        width: Executions at once; more than one run in threads.
+        blocking: Whether an execution holds the replica's event loop.
+    """
+
+    def __init__(self, spec: ModelSpec, width: int, *, blocking: bool) -> None:
+        _pin_threads(spec.threads)
+        for folder in spec.python_path:
+            if folder not in sys.path:
+                sys.path.append(folder)
+        if spec.tracking_uri:
+            os.environ["MLFLOW_TRACKING_URI"] = spec.tracking_uri
+        else:
+            os.environ.pop("MLFLOW_TRACKING_URI", None)
+        from inference.errors import PredictorError
+        from inference.predictors.base import load_predictor
+        from inference.registry import Registry
+
+        found = Registry(Path(spec.registry_root)).resolve(spec.uri)
+        if found.digest != spec.digest:
+            raise PredictorError(
+                f"`{spec.uri}` must be the model that was deployed: got digest {found.digest}, "
+                f"deployed was {spec.digest}. Deploy again."
+            )
+        self.spec = spec
+        self.predictor = load_predictor(spec.predictor_class_name, found.path, version=spec.version)
+        self.clock = steady_clock_id()
+        self._blocking = blocking
+        self._pool = ThreadPoolExecutor(max_workers=width, thread_name_prefix="predict")
+        self._warm_up()
+
+    def describe(self) -> Description:
+        """Say which model this is."""
+        predictor = self.predictor
+        return Description(
+            tuple(predictor.feature_names),
+            predictor.batch_invariant,
+            predictor.accepts_nan,
+            self.spec.uri,
+            predictor.version,
+            predictor.digest,
+            self.clock,
+        )
+
+    async def answer(self, rows: list[bytes]) -> list[Answer]:
+        """Predict rows together, each the bytes of float64 values, and stamp the execution.
+
+        A model that raises, or answers in another shape, makes an answer with an error for each.
+        """
+        if self._blocking:
+            return self._execute(rows)
+        return await asyncio.get_running_loop().run_in_executor(self._pool, self._execute, rows)
+
+    def predict_many(self, content: bytes, count: int) -> bytes:
+        """Return the bytes of one float64 a row, for the bytes of *count* rows.
+
+        Raises:
+            ModelFailedError: If the model raises, or answers in another shape.
+        """
+        values = np.frombuffer(content, np.float64).reshape(count, -1)
+        return self._predict(values).tobytes()
+
+    def _execute(self, rows: list[bytes]) -> list[Answer]:
+        from inference.errors import ModelFailedError
+
+        count = len(rows)
+        values = np.frombuffer(b"".join(rows), np.float64).reshape(count, -1)
+        started = steady_ns()
+        try:
+            found = self._predict(values)
+        except ModelFailedError as error:
+            stamps = (started, steady_ns(), self.clock, count)
+            return [Answer(float("nan"), *stamps, str(error))] * count
+        stamps = (started, steady_ns(), self.clock, count)
+        return [Answer(value, *stamps) for value in found.tolist()]
+
+    def _predict(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
+        from inference.errors import ModelFailedError
+
+        try:
+            found = np.asarray(self.predictor.predict(values), np.float64)
+        except Exception as error:
+            raise ModelFailedError(f"the model raised {type(error).__name__}: {error}") from error
+        if found.shape != (len(values),):
+            raise ModelFailedError(
+                f"a model must return one value a row: got shape {found.shape} for "
+                f"{len(values)} rows."
+            )
+        return found
+
+    def _warm_up(self) -> None:
+        """Predict a few times, so that the first request does not pay for what is made then."""
+        row = np.zeros((1, len(self.predictor.feature_names)))
+        for _ in range(self.spec.warm_up_rows):
+            # zeros may be what it refuses: it then fails in front of whoever asks for a real row
+            with suppress(Exception):
+                self.predictor.predict(row)
+
+
+def _pin_threads(count: int) -> None:
+    for name in _THREADS:
+        os.environ[name] = str(count)
+    with suppress(ImportError):  # what is loaded already reads no environment any more
+        from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
+
+        threadpool_limits(count)
