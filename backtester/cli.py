@@ -15,6 +15,7 @@ from backtester.commands import (
     featurize,
     run,
     schema,
+    score,
     serve,
     serve_http,
     train,
@@ -39,6 +40,7 @@ app.command("check")(check.check)
 app.command("explain")(explain.explain)
 app.command("featurize")(featurize.featurize)
 app.command("schema")(schema.schema)
+app.command("score")(score.score)
 app.add_typer(data.app, name="data")
 app.add_typer(serve.app, name="serve")
 serve.app.command("http")(serve_http.http)
