@@ -28,6 +28,7 @@ FRAMES = (
 RESULT_FILES = {
     "summary.json",
     "lineage.parquet",
+    "service_times.parquet",
     "scenario.json",
     "report.png",
     *(f"{name}.parquet" for name in FRAMES),

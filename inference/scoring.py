@@ -114,9 +114,9 @@ def _score(
     done = missing = not_a_number = 0
     for chunk in _chunks(file, chunk_rows):
         values = _as_array(chunk, names)
-        askable = np.ones(len(values), bool)
+        askable: NDArray[np.bool_] = np.ones(len(values), np.bool_)
         if not predictor.accepts_nan:
-            askable = ~np.isnan(values).any(axis=1)
+            askable = np.logical_not(np.isnan(values).any(axis=1))
         answers = np.zeros(len(values))
         if askable.any():
             rows = values if askable.all() else values[askable]
