@@ -355,6 +355,8 @@ class Run:
         """Who predicts while a window trades: nobody, unless replicas elsewhere have time to."""
         if self.mode == "lockstep" or self.lineage is not None or not self.replicas:
             return None
+        if self.service_times.measured:
+            return None  # what is measured is measured alone
         from inference.background import Background
 
         return Background(name="predictions")

@@ -180,12 +180,13 @@ def _table(path: Path) -> list[list[Any]]:
 
     wanted = COLUMNS[: COLUMNS.index("duration") + 1]
     try:
-        table = pq.read_table(path, columns=list(wanted))
+        with pq.ParquetFile(path) as file:
+            missing = [name for name in wanted if name not in file.schema_arrow.names]
+            table = None if missing else file.read(columns=list(wanted))
     except (OSError, pa.ArrowInvalid) as error:
         first = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise LatencyError(f"{path} must be a recording of service times: {first}") from None
-    missing = [name for name in wanted if name not in table.column_names]
-    if missing:
+    if table is None:
         raise LatencyError(
             f"{path} must be a recording of service times: it has no column "
             f"`{'`, `'.join(missing)}`. Take the service_times.parquet of a run."
