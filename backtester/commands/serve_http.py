@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Optional
 
@@ -9,9 +11,13 @@ import typer
 
 if TYPE_CHECKING:
     from backtester.scenario import Scenario
+    from inference.config import InferenceConfig
     from inference.http.served import Served
 
 __all__ = ["http"]
+
+_MOST_THREADS = 64
+"""Replicas in this process are threads: more than this help no processor."""
 
 
 def http(
@@ -55,9 +61,12 @@ def http(
     loaded = load_scenario(scenario, set_ or [])
     from inference.http.server import listen, serve
 
-    listening = listen(host, port, settings)
-    with listening:
-        deployments = _served(loaded, str(scenario))
+    with ExitStack() as stack:
+        listening = stack.enter_context(listen(host, port, settings))
+        if backend == "ray_serve":
+            deployments = _on_replicas(stack, loaded, str(scenario))
+        else:
+            deployments = _in_process(loaded, str(scenario))
         from inference.http.app import make_app
 
         names = ", ".join(deployment.about.name for deployment in deployments)
@@ -69,20 +78,73 @@ def http(
         )
 
 
-def _served(scenario: Scenario, file: str) -> list[Served]:
-    """Return a deployment for each model of a scenario, named after its loop.
+def _loops(scenario: Scenario, file: str) -> dict[str, InferenceConfig]:
+    """Return the loops of a scenario.
 
     Raises:
-        ScenarioError: If the scenario has no model.
+        ScenarioError: If it has none.
     """
     from backtester.errors import ScenarioError
-    from backtester.loading import load_model
-    from inference.http.in_process import InProcess
 
     if not scenario.inference_config:
         raise ScenarioError(f"{file}: `inference_config` must name a model to serve. Add it.")
+    return scenario.inference_config
+
+
+def _on_replicas(stack: ExitStack, scenario: Scenario, file: str) -> list[Served]:
+    """Deploy the models of a scenario on a Ray of our own, which ends with the stack."""
+    from inference.http.over_backend import OverBackend
+    from inference.http.served import About
+    from inference.ray_serve import deploy, ray_cluster
+
+    loops = _loops(scenario, file)
+    cluster = stack.enter_context(ray_cluster())
     found: list[Served] = []
-    for loop, config in scenario.inference_config.items():
+    for loop, config in loops.items():
+        name = config.deployment_name or loop
+        deployed = deploy(cluster, config, name=name)
+        for variant, application in deployed.applications.items():
+            client = deployed.backend(variant)
+            told, one = client.description, config.deployments[variant]
+            about = About(
+                f"{name}.{variant}" if variant else name,
+                config.model_uris[variant],
+                told.version,
+                client.feature_names,
+                told.accepts_nan,
+                one.predictor_class_name,
+                told.digest,
+                "ray_serve",
+                one.start_replicas,
+            )
+            found.append(
+                OverBackend(
+                    client,
+                    about,
+                    batch_invariant=told.batch_invariant,
+                    ready=partial(_state, application),
+                )
+            )
+    return found
+
+
+def _state(application: str) -> str:
+    """Return why an application on Ray Serve cannot answer, an empty text where it can."""
+    from ray import serve
+
+    found = serve.status().applications.get(application)
+    if found is None:
+        return "there is no such application on Ray Serve"
+    return "" if found.status.value == "RUNNING" else f"Ray Serve says {found.status.value}"
+
+
+def _in_process(scenario: Scenario, file: str) -> list[Served]:
+    """Load the models of a scenario into this process."""
+    from backtester.loading import load_model
+    from inference.http.in_process import InProcess
+
+    found: list[Served] = []
+    for loop, config in _loops(scenario, file).items():
         loaded = load_model(scenario, loop, file)
         models = loaded if isinstance(loaded, dict) else {"": loaded}
         name = config.deployment_name or loop
@@ -93,7 +155,7 @@ def _served(scenario: Scenario, file: str) -> list[Served]:
                     f"{name}.{variant}" if variant else name,
                     predictor,
                     model_id=config.model_uris[variant],
-                    replicas=one.start_replicas,
+                    replicas=min(max(one.start_replicas, 1), _MOST_THREADS),
                     max_queued=one.max_queued_requests if one.max_queued_requests > 0 else 100,
                 )
             )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -17,22 +18,35 @@ if TYPE_CHECKING:
 
 __all__ = ["OverBackend"]
 
+_READY_WITHIN_S = 2.0
+
 
 class OverBackend:
     """A backend behind the `Served` interface: a row goes by `submit`, a batch by `predict`."""
 
-    def __init__(self, backend: Backend, about: About, *, owned: bool = True) -> None:
-        """Take a backend.
+    def __init__(
+        self,
+        backend: Backend,
+        about: About,
+        *,
+        batch_invariant: bool = True,
+        ready: Callable[[], str] | None = None,
+    ) -> None:
+        """Take a backend, which is closed with the service.
 
         Args:
             backend: The deployment's client.
             about: What it says of itself; `feature_names` are the backend's.
-            owned: Whether to close it with the service.
+            batch_invariant: Whether a row has the same value in every batch; where it has not, the
+                rows of a batch are asked one by one, at the same time.
+            ready: Returns why the deployment cannot answer now, an empty text where it can; called
+                in a thread, and given two seconds.
         """
         self._backend = backend
         self._about = about._replace(feature_names=tuple(backend.feature_names))
+        self._in_one_go, self._ready = batch_invariant, ready
         self._under_way = 0
-        self._is_owned, self._is_closed = owned, False
+        self._is_closed = False
 
     @property
     def about(self) -> About:
@@ -52,6 +66,8 @@ class OverBackend:
         try:
             if len(values) == 1:
                 return await self._one(values[0])
+            if not self._in_one_go:
+                return _joined(await asyncio.gather(*(self._one(row) for row in values)))
             found = await asyncio.to_thread(self._backend.predict, values)
             return Scored(checked(found, len(values), f"deployment '{self._about.name}'"))
         finally:
@@ -71,16 +87,22 @@ class OverBackend:
         """Return why it cannot answer now, an empty text where it can."""
         if self._is_closed:
             return "it is stopping"
-        told = getattr(self._backend, "readiness", None)
-        return str(await asyncio.to_thread(told)) if callable(told) else ""
+        if self._ready is None:
+            return ""
+        try:
+            async with asyncio.timeout(_READY_WITHIN_S):
+                return await asyncio.to_thread(self._ready)
+        except TimeoutError:
+            return f"it did not say whether it is ready within {_READY_WITHIN_S:g} s"
+        except Exception as error:
+            return f"it cannot be asked: {type(error).__name__}: {error}"
 
     async def close(self) -> None:
         """Close the backend, once."""
         if self._is_closed:
             return
         self._is_closed = True
-        if self._is_owned:
-            await asyncio.to_thread(self._backend.close)
+        await asyncio.to_thread(self._backend.close)
 
 
 def _answer(reply: Reply) -> Scored:
@@ -107,6 +129,10 @@ def _answer(reply: Reply) -> Scored:
     if reply.reason == Reason.CRASHED:
         raise ModelFailedError(f"the replica died while it worked on the request: {why}")
     raise ModelFailedError(why)
+
+
+def _joined(parts: Sequence[Scored]) -> Scored:
+    return Scored(np.concatenate([part.values for part in parts]))
 
 
 def _between(start: int, end: int) -> int | None:
