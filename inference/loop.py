@@ -285,7 +285,7 @@ def _times_given(times: RowTimes | None, loop: str) -> RowTimes:
     if times is None:
         raise LatencyError(
             f"`service_time` of inference '{loop}' is measured: only `lightcone run` measures, "
-            "ahead and with `backend: ray_serve`. Name a recording with `from`, or take another "
+            "with `backend: ray_serve`. Name a recording with `from`, or take another "
             "kind."
         )
     return times
