@@ -5,6 +5,8 @@
         * ModelNotFoundError     a model URI that leads to nothing readable
         * FeatureMismatchError   a model that reads other columns than the rows have
         * PredictorError         a predictor class that cannot be found, built or used
+        * NoClusterError         no Ray where one was expected (a ServingError too)
+        * NotDeployedError       no deployment of the name (a ServingError too)
     * ModelFailedError           a model raised, or answered in the wrong shape, during a run
     * ServingError               a real deployment cannot be made, found or reached
 """
@@ -32,3 +34,11 @@ class ModelFailedError(SimulationError):
 
 class ServingError(SimulationError):
     """A real deployment cannot be made, found or reached."""
+
+
+class NoClusterError(ServingError, InputError):
+    """There is no Ray where one was expected."""
+
+
+class NotDeployedError(ServingError, InputError, LookupError):
+    """Nothing is deployed under the name."""

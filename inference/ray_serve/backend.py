@@ -50,10 +50,12 @@ class RayServeBackend:
         self._loop = asyncio.new_event_loop()
         self._out: dict[Future[Reply], tuple[int, asyncio.Task[None]]] = {}
         self._closing = False
+        self._lost = ""
         self._thread = threading.Thread(
             target=self._loop.run_forever, name=f"ray-serve-{application}", daemon=True
         )
         self._thread.start()
+        cluster.when_lost(self._lose)
         try:
             self.description = Description(*self._wait(self._describe(), DESCRIBE_WITHIN_S))
         except BaseException:
@@ -70,8 +72,8 @@ class RayServeBackend:
         sent = utc_now()
         future: Future[Reply] = Future()
         content = np.ascontiguousarray(values, np.float64).tobytes()
-        if self._closing:
-            future.set_result(_closed(sent))
+        if self._closing or self._lost:
+            future.set_result(self._given_up(sent))
             return future
         self._loop.call_soon_threadsafe(self._begin, future, content, sent)
         future.add_done_callback(self._take_back)
@@ -96,19 +98,25 @@ class RayServeBackend:
         if self._closing:
             return
         self._closing = True
+        self._cluster.forget(self._lose)
         with suppress(Exception):
             self._wait(self._give_up(), 5.0)
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
         self._loop.close()
 
+    def _lose(self, why: str) -> None:
+        self._lost = why
+        with suppress(Exception):
+            self._wait(self._give_up(), 5.0)
+
     # --- in the thread of the event loop -------------------------------------------------------
 
     def _begin(self, future: Future[Reply], content: bytes, sent: int) -> None:
         if future.cancelled():
             return
-        if self._closing:
-            _finish(future, _closed(sent))
+        if self._closing or self._lost:
+            _finish(future, self._given_up(sent))
             return
         task = self._loop.create_task(self._ask(future, content, sent))
         self._out[future] = (sent, task)
@@ -122,7 +130,7 @@ class RayServeBackend:
         except asyncio.CancelledError:
             if response is not None:
                 response.cancel()
-            reply = _closed(sent)
+            reply = self._given_up(sent)
         except Exception as error:
             outcome, reason, text = outcome_of(error)
             reply = Reply(outcome, np.nan, sent, utc_now(), reason=reason, error=text)
@@ -146,6 +154,11 @@ class RayServeBackend:
             Reason.ERROR if failed else Reason.NONE,
             answer.error,
         )
+
+    def _given_up(self, sent: int) -> Reply:
+        reason = Reason.CRASHED if self._lost else Reason.CANCELLED
+        error = self._lost or "the client was closed before the answer came"
+        return Reply(Outcome.FAILED, np.nan, sent, utc_now(), reason=reason, error=error)
 
     def _take_back(self, future: Future[Reply]) -> None:
         if future.cancelled() and not self._closing:
@@ -174,17 +187,6 @@ class RayServeBackend:
 
     def _wait(self, work: Coroutine[Any, Any, Any], within_s: float | None) -> Any:
         return asyncio.run_coroutine_threadsafe(work, self._loop).result(within_s)
-
-
-def _closed(sent: int) -> Reply:
-    return Reply(
-        Outcome.FAILED,
-        np.nan,
-        sent,
-        utc_now(),
-        reason=Reason.CANCELLED,
-        error="the client was closed",
-    )
 
 
 def _finish(future: Future[Reply], reply: Reply) -> None:
