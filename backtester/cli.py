@@ -18,7 +18,9 @@ from backtester.commands import (
     profile,
     run,
     schema,
+    score,
     serve,
+    serve_http,
     swarm,
     train,
     validate,
@@ -48,8 +50,10 @@ app.command("paper")(paper.paper)
 app.command("profile")(profile.profile)
 app.command("validate")(validate.validate)
 app.command("schema")(schema.schema)
+app.command("score")(score.score)
 app.add_typer(data.app, name="data")
 app.add_typer(serve.app, name="serve")
+serve.app.command("http")(serve_http.http)
 
 
 @app.callback()

@@ -39,6 +39,7 @@ RESULT_FILES = {
     "summary.json",
     "lineage.parquet",
     "measured.parquet",
+    "service_times.parquet",
     "scenario.json",
     "report.png",
     *(f"{name}.parquet" for name in FRAMES),

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -13,10 +13,11 @@ from featurizer.market import Records, StreamKey
 
 if TYPE_CHECKING:
     from featurizer.graph import FeatureGraph, FeatureRows
+    from inference.background import Background
     from inference.loop import InferenceLoop
     from inference.schedule import Attempts, Changes, LoopOutput, Outcomes
 
-__all__ = ["ExogenousPlanes", "Planned"]
+__all__ = ["Begun", "ExogenousPlanes", "Planned"]
 
 _LOOP_SHIFT = 40
 _ATTEMPT_BITS = 16
@@ -55,6 +56,14 @@ class Planned:
         self.outcomes = list(outcomes)
 
 
+class Begun(NamedTuple):
+    """A window whose schedule is simulated and whose values are on their way."""
+
+    rows: FeatureRows | None
+    outputs: list[Callable[[], LoopOutput]]
+    """Of each loop, a function that waits for its values and returns its output."""
+
+
 class ExogenousPlanes:
     """Features and inference, run one window ahead of the trading plane.
 
@@ -82,14 +91,39 @@ class ExogenousPlanes:
             records: Records received in it.
             until: Its end; what becomes visible at or after it is kept for later windows.
         """
+        return self.complete(self.begin(records, until))
+
+    def begin(
+        self,
+        records: Mapping[StreamKey, Records],
+        until: int,
+        background: Background | None = None,
+    ) -> Begun:
+        """Run the planes over a window, but for what models say, which a background is asked for.
+
+        Nothing of it is in the trace yet, so that it may go on while an earlier window trades.
+        """
         rows = self.visible_rows(records, until)
-        first = self.feature_rows
+        if rows is None:
+            return Begun(None, [])
+        taken = as_rows(rows)
+        return Begun(
+            rows, [loop.begin(taken, until, FIRST_RANK, background) for loop in self.loops]
+        )
+
+    def complete(self, begun: Begun) -> Planned:
+        """Wait for what models say about a window, and take all of it into the trace.
+
+        Raises:
+            ModelFailedError: If a model raised, or did not return one value a row.
+        """
+        rows, first = begun.rows, self.feature_rows
         if rows is None:
             return Planned(None, first, ())
         self.note_rows(rows)
         outcomes = []
-        for index, loop in enumerate(self.loops):
-            output = loop.push(as_rows(rows), until, FIRST_RANK)
+        for index, finish in enumerate(begun.outputs):
+            output = finish()
             self.keep(index, output)
             self.note_requests(index, output.submissions)
             self.note_outcomes(index, output.outcomes)

@@ -14,6 +14,7 @@ import numpy as np
 import polars as pl
 
 from backtester.errors import ScenarioError
+from backtester.measured_times import STAMPS as TIMES_STAMPS
 from backtester.output import FRAMES, check_folder, writing
 from backtester.serving_records import (
     ATTEMPT_STAMPS,
@@ -51,6 +52,10 @@ _STAMPS = (
 )
 
 
+_WHERE_KEPT = ("lineage", "measured", "service_times")
+"""Frames that a result has only where the run kept them."""
+
+
 @dataclass(frozen=True, slots=True)
 class RunResult:
     """What a run did.
@@ -75,6 +80,8 @@ class RunResult:
         lineage: What was behind each order and each change, one row a link; None where it was not
             kept.
         measured: What a paper run measured of its deployments, one row an answer; else None.
+        service_times: The service times that the run measured, one row a feature row; None where it
+            measured none.
     """
 
     orders: pl.DataFrame
@@ -92,6 +99,7 @@ class RunResult:
     trace: list[TraceEntry] = field(default_factory=list)
     lineage: pl.DataFrame | None = None
     measured: pl.DataFrame | None = None
+    service_times: pl.DataFrame | None = None
 
     @property
     def trace_digest(self) -> str:
@@ -126,10 +134,10 @@ class RunResult:
         try:
             for name in FRAMES:
                 getattr(self, name).write_parquet(new / f"{name}.parquet")
-            if self.lineage is not None:
-                self.lineage.write_parquet(new / "lineage.parquet")
-            if self.measured is not None:
-                self.measured.write_parquet(new / "measured.parquet")
+            for name in _WHERE_KEPT:
+                frame = getattr(self, name)
+                if frame is not None:
+                    frame.write_parquet(new / f"{name}.parquet")
             _write_json(new / "summary.json", self.summary)
             _write_json(new / "scenario.json", self.scenario)
             if picture:
@@ -163,10 +171,9 @@ def load_result(folder: Path | str) -> RunResult:
             "saved by an earlier version does. Run the scenario again with `lightcone run`."
         )
     frames: dict[str, Any] = {name: pl.read_parquet(folder / f"{name}.parquet") for name in FRAMES}
-    kept = folder / "lineage.parquet"
-    frames["lineage"] = pl.read_parquet(kept) if kept.exists() else None
-    kept = folder / "measured.parquet"
-    frames["measured"] = pl.read_parquet(kept) if kept.exists() else None
+    for name in _WHERE_KEPT:
+        kept = folder / f"{name}.parquet"
+        frames[name] = pl.read_parquet(kept) if kept.exists() else None
     summary = json.loads((folder / "summary.json").read_text())
     scenario = json.loads((folder / "scenario.json").read_text())
     return RunResult(**frames, summary=summary, scenario=scenario)
@@ -203,7 +210,13 @@ def build_result(run: Run) -> RunResult:
         scenario=run.scenario.resolved(),
         trace=run.trace.entries,
         lineage=_lineage_frame(run, serving),
+        service_times=_times_frame(run),
     )
+
+
+def _times_frame(run: Run) -> pl.DataFrame | None:
+    measured = run.service_times.frame()
+    return None if measured is None else _stamped(measured, TIMES_STAMPS)
 
 
 def _lineage_frame(run: Run, serving: Sequence[LoopRecords]) -> pl.DataFrame | None:

@@ -15,9 +15,12 @@ from backtester.equity import EquitySampler, sampling_period
 from backtester.errors import ScenarioError
 from backtester.feed import MarketFeed
 from backtester.loading import load_predictor, load_strategy, open_catalog, scenario_instruments
+from backtester.look_ahead import look_ahead
+from backtester.measured_times import MeasuredTimes, check_unmeasured
 from backtester.money import Money
+from backtester.on_replicas import on_replicas
 from backtester.outlook import Outlook, label_features
-from backtester.planes import ExogenousPlanes, Planned
+from backtester.planes import Begun, ExogenousPlanes, Planned
 from backtester.result import RunResult, build_result
 from backtester.scenario import Scenario
 from backtester.sources import ItemSource, LiveSource, PredictionSource, RowSource
@@ -36,8 +39,10 @@ if TYPE_CHECKING:
     from backtester.lockstep import LockstepPlanes
     from featurizer.catalog import Catalog
     from featurizer.graph import FeatureGraph
+    from inference.background import Background
     from inference.loop import InferenceLoop
     from inference.predictors.base import Predictor
+    from inference.ray_serve.cluster import RayCluster
 
 __all__ = ["Mode", "Run", "run_scenario"]
 
@@ -60,6 +65,7 @@ def run_scenario(
     lineage: bool = False,
     progress: Progress | None = None,
     scenario_file: str = "SCENARIO.yaml",
+    cluster: RayCluster | None = None,
 ) -> RunResult:
     """Run a scenario and return everything that happened.
 
@@ -73,6 +79,8 @@ def run_scenario(
         lineage: Keep what was behind each order, and assert law 1 at every read and delivery.
         progress: Called with the simulated ns done and the total.
         scenario_file: Named in messages that tell a command to run.
+        cluster: Where loops with `backend: ray_serve` are deployed for the run; by default a Ray of
+            our own on this machine, which ends with the run.
 
     Raises:
         InputError: If the scenario cannot be run: message for the user.
@@ -83,16 +91,17 @@ def run_scenario(
     predictors = {
         name: load_predictor(scenario, name, scenario_file) for name in scenario.inference_config
     }
-    run = Run(
-        scenario,
-        strategy,
-        catalog,
-        predictors,
-        mode=mode,
-        keep_trace=keep_trace,
-        lineage=lineage,
-    )
-    return run.execute(window_rows, progress)
+    with on_replicas(scenario, predictors, cluster) as asked:
+        run = Run(
+            scenario,
+            strategy,
+            catalog,
+            asked,
+            mode=mode,
+            keep_trace=keep_trace,
+            lineage=lineage,
+        )
+        return run.execute(window_rows, progress)
 
 
 class Run:
@@ -138,6 +147,7 @@ class Run:
         self.mode: Mode = mode or ("lockstep" if self.why_lockstep else "ahead")
         if self.mode == "ahead" and self.why_lockstep:
             raise ScenarioError(f"`--mode` must be lockstep for {self.why_lockstep}: got ahead.")
+        check_unmeasured(strategy, scenario)
         check_names(strategy)
         check_planes(
             strategy,
@@ -174,7 +184,7 @@ class Run:
         windows = self.catalog.windows(self.requests, self.start, self.until, rows=window_rows)
         engine = self.engine
         engine.start()
-        for window in windows:
+        for window, begun in look_ahead(windows, self.planes, self._background):
             self.events += sum(len(records) for records in window.ours.values())
             self.admission.open_window(self._venue_quotes(window))
             self.venue.open_window(window.venue)
@@ -183,7 +193,7 @@ class Run:
             if self.lineage is not None:
                 self.lineage.open_window(window.ours)
             if self._lockstep is None:
-                outcomes = self._trade_ahead(window)
+                outcomes = self._trade_ahead(window, begun)
             else:
                 outcomes = self._trade_in_lockstep(window, self._lockstep)
             if self.lineage is not None:
@@ -248,6 +258,7 @@ class Run:
 
     def _make_exogenous_planes(self) -> None:
         scenario = self.scenario
+        self.service_times = MeasuredTimes(self.names)
         graph: FeatureGraph | None = None
         self.outlook: Outlook | None = None
         loops: list[InferenceLoop] = []
@@ -268,6 +279,7 @@ class Run:
                 lookahead, each = config.label_lookahead, config.per_instrument
                 self.outlook = Outlook(probe, column, lookahead, each=each)
         self.planes = ExogenousPlanes(graph, loops, self.trace)
+        self.replicas = {loop.name: count for loop in loops if (count := _replicas(loop))}
         self.outcomes: list[list[Any]] = [[] for _ in loops]
 
     def _make_loops(self, columns: tuple[str, ...]) -> list[InferenceLoop]:
@@ -288,6 +300,7 @@ class Run:
                 instruments=len(self.names),
                 instrument_names=self.names,
                 **self._real(name),
+                times=self.service_times.source(name, config, self.predictors[name]),
             )
             for index, (name, config) in enumerate(self.scenario.inference_config.items())
         ]
@@ -358,8 +371,21 @@ class Run:
 
     # --- one window ----------------------------------------------------------------------------
 
-    def _trade_ahead(self, window: Window) -> list[Any]:
-        planned = self.planes.plan(window.ours, window.until)
+    @cached_property
+    def _background(self) -> Background | None:
+        """Who predicts while a window trades: nobody, unless replicas elsewhere have time to."""
+        if self.mode == "lockstep" or self.lineage is not None or not self.replicas:
+            return None
+        if self.service_times.measured:
+            return None  # what is measured is measured alone
+        from inference.background import Background
+
+        return Background(name="predictions")
+
+    def _trade_ahead(self, window: Window, begun: Begun | None) -> list[Any]:
+        if begun is None:
+            begun = self.planes.begin(window.ours, window.until)
+        planned = self.planes.complete(begun)
         subscriptions = self.feed.open_window(window.ours)
         subscriptions += self._open_planned(planned)
         self.engine.run_window(Timeline(subscriptions), window.until)
@@ -421,3 +447,8 @@ class Run:
         self.trace.flush()
         self.money.check(is_settled=not self.engine.gateway.in_flight["reports"])
         self.equity.check(self.money.account)
+
+
+def _replicas(loop: InferenceLoop) -> int:
+    """Return how many real replicas predict for a loop; 0 where this process does."""
+    return sum(getattr(model, "replicas", 0) for model in loop.predictors.values())

@@ -183,9 +183,11 @@ class Scenario(Strict):
         return self.model_dump(mode="json", by_alias=True)
 
     def digest(self) -> str:
-        """Return the SHA-256 of the resolved scenario, its paths left out."""
+        """Return the SHA-256 of the resolved scenario, without its paths and who predicts."""
         content = self.resolved()
         content["data"].pop("catalog")
+        for loop in content["inference_config"].values():
+            loop.pop("backend")
         text = json.dumps(content, sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(text.encode()).hexdigest()
 

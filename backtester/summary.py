@@ -41,6 +41,8 @@ def summarise(
         "trace_digest": run.trace.digest(),
         "mode": run.mode,
         "lockstep_because": run.why_lockstep or None,
+        "predicted_by": {loop.name: _who_predicted(run, loop.name) for loop in run.planes.loops},
+        "host_time": run.service_times.remarks(),
         "start": format_instant(run.start),
         "until": format_instant(run.until),
         "events": run.events,
@@ -72,6 +74,13 @@ def summarise(
         },
     }
     return summary
+
+
+def _who_predicted(run: Run, loop: str) -> str:
+    replicas = run.replicas.get(loop, 0)
+    if not replicas:
+        return "this process"
+    return f"{replicas} replica{'s' if replicas > 1 else ''} on Ray Serve"
 
 
 def _models(run: Run) -> Iterator[tuple[str, Predictor]]:

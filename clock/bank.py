@@ -8,13 +8,21 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from clock.compiled import kernel, readonly
-from clock.draws import CONSTANT, GAMMA, LatencySpec, _draw_formula, _draw_recorded
+from clock.draws import (
+    CONSTANT,
+    GAMMA,
+    KEYED,
+    LatencySpec,
+    _draw_formula,
+    _draw_recorded,
+    _look_up,
+)
 from clock.randomness import fold
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["LatencyBank", "draw_from_bank", "make_bank"]
+__all__ = ["LatencyBank", "draw_from_bank", "make_bank", "with_keyed"]
 
 
 class LatencyBank(NamedTuple):
@@ -55,6 +63,31 @@ def make_bank(specs: Sequence[LatencySpec]) -> LatencyBank:
     return LatencyBank(frozen, readonly(starts.astype(np.int64)))
 
 
+def with_keyed(
+    bank: LatencyBank, keys: NDArray[np.int64], latencies: NDArray[np.int64]
+) -> LatencyBank:
+    """Return a bank whose only `KEYED` term knows these latencies, and no others.
+
+    Args:
+        bank: The bank; the term may know others already.
+        keys: Sorted; the bits of `fold(fold(fold(key, a), b), c)`.
+        latencies: Nanoseconds, one a key.
+    """
+    spec = bank.spec
+    (term,) = np.flatnonzero(spec.codes == KEYED).tolist()
+    ranges = spec.ranges.copy()
+    kept = len(spec.table) - int(ranges[term, 1] - ranges[term, 0])  # they are always the last
+    ranges[term] = kept, kept + len(keys)
+    parts: list[Any] = [
+        *spec[:2],
+        readonly(ranges),
+        spec.params,
+        readonly(np.concatenate((spec.instants[:kept], keys))),
+        readonly(np.concatenate((spec.table[:kept], latencies))),
+    ]
+    return LatencyBank(LatencySpec(*parts), bank.starts)
+
+
 @kernel
 def draw_from_bank(
     bank: LatencyBank, model: int, instant: int, a: int, b: int, c: int, d: int
@@ -71,6 +104,8 @@ def draw_from_bank(
         elif code <= GAMMA:
             p0, p1, p2 = spec.params[term, 0], spec.params[term, 1], spec.params[term, 2]
             total += _draw_formula(code, fold(identity, term - first), p0, p1, p2)
+        elif code == KEYED:  # by the thing, not by how often it was asked about
+            total += _look_up(spec, term, fold(fold(fold(spec.key[model], a), b), c))
         else:
             total += _draw_recorded(spec, term, fold(identity, term - first), instant)
     return total

@@ -18,7 +18,7 @@ from clock.randomness import fold, uniform
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-CONSTANT, UNIFORM, LOGNORMAL, GAMMA, EMPIRICAL, INTERPOLATED = range(6)
+CONSTANT, UNIFORM, LOGNORMAL, GAMMA, EMPIRICAL, INTERPOLATED, KEYED = range(7)
 
 
 class LatencySpec(NamedTuple):
@@ -33,7 +33,7 @@ class LatencySpec(NamedTuple):
     params: NDArray[np.float64]
     """Two or three numbers a term, shape (terms, 3)."""
     instants: NDArray[np.int64]
-    """Recorded instants; zero where a term has none."""
+    """Recorded instants, or sorted keys; zero where a term has none."""
     table: NDArray[np.int64]
     """Recorded latencies in nanoseconds."""
 
@@ -110,6 +110,22 @@ def _draw_recorded(spec: LatencySpec, term: int, key: np.uint64, instant: int) -
     if spec.codes[term] == EMPIRICAL:
         return spec.table[first + int(uniform(key) * float(last - first))]
     return _rounded(_interpolate(spec, first, last, instant))
+
+
+@kernel
+def _look_up(spec: LatencySpec, term: int, key: np.uint64) -> int:
+    """Return the latency of a key; `instants` holds the keys, sorted. Zero for one not there."""
+    low, high = spec.ranges[term, 0], spec.ranges[term, 1]
+    wanted = np.int64(key)
+    while low < high:
+        middle = (low + high) >> 1
+        if spec.instants[middle] < wanted:
+            low = middle + 1
+        else:
+            high = middle
+    if low < spec.ranges[term, 1] and spec.instants[low] == wanted:
+        return spec.table[low]
+    return 0
 
 
 @kernel

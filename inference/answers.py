@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from itertools import pairwise
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -49,9 +49,12 @@ class Answers:
         """Predict executions as they were served, and keep the values for their attempts."""
         values = np.empty(len(served.number))
         edges = np.flatnonzero(np.diff(served.execution, prepend=-1, append=-1))
-        for start, end in pairwise(edges.tolist()):
-            variant = int(served.variant[start])
-            values[start:end] = self._batch(variant, served.features[start:end])
+        spans = list(pairwise(edges.tolist()))
+        for place in range(len(self._predictors)):
+            mine = [span for span in spans if served.variant[span[0]] == place]
+            batches = [served.features[start:end] for start, end in mine]
+            for (start, end), found in zip(mine, self._batches(place, batches), strict=True):
+                values[start:end] = found
         keys = zip(served.number.tolist(), served.attempt.tolist(), strict=True)
         self._of_attempts.update(zip(keys, values.tolist(), strict=True))
         return values
@@ -114,18 +117,37 @@ class Answers:
             if predictor.batch_invariant:
                 to[mine] = self._batch(place, rows)
             else:  # a plain deployment serves each request alone
-                alone = [self._batch(place, row[None]) for row in rows]
-                to[mine] = np.concatenate(alone)
+                to[mine] = np.concatenate(self._batches(place, [row[None] for row in rows]))
+
+    def _batches(self, variant: int, batches: list[Floats]) -> list[Floats]:
+        """Predict batches, each on its own; at the same time where the model can."""
+        each = getattr(self._predictors[variant], "predict_each", None)
+        if each is None:
+            return [self._batch(variant, batch) for batch in batches]
+        try:
+            answers = each(batches)
+        except Exception as error:
+            name = self._names[variant]
+            raise ModelFailedError(f"{name} failed on one of its batches: {error}") from error
+        pairs = zip(batches, answers, strict=True)
+        return [self._checked(variant, answer, len(batch)) for batch, answer in pairs]
 
     def _batch(self, variant: int, values: Floats) -> Floats:
+        try:
+            answer = self._predictors[variant].predict(values)
+        except Exception as error:
+            name = self._names[variant]
+            raise ModelFailedError(f"{name} failed on a batch of {len(values)}: {error}") from error
+        return self._checked(variant, answer, len(values))
+
+    def _checked(self, variant: int, answer: Any, rows: int) -> Floats:
         name = self._names[variant]
         try:
-            found = np.asarray(self._predictors[variant].predict(values), np.float64)
+            found = np.asarray(answer, np.float64)
         except Exception as error:
-            raise ModelFailedError(f"{name} failed on a batch of {len(values)}: {error}") from error
-        if found.shape != (len(values),):
+            raise ModelFailedError(f"{name} failed on a batch of {rows}: {error}") from error
+        if found.shape != (rows,):
             raise ModelFailedError(
-                f"{name} must return one value a row: got shape {found.shape} for "
-                f"{len(values)} rows."
+                f"{name} must return one value a row: got shape {found.shape} for {rows} rows."
             )
         return found

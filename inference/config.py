@@ -104,6 +104,11 @@ class InferenceConfig(Deployment):
     cache: Cache | None = None
     variants: dict[str, Variant] = Field(default_factory=dict)
     routing: RoutingField | None = None
+    backend: Literal["local", "ray_serve"] = Field(
+        default="local",
+        description="Who predicts in `lightcone run`: this process, or real replicas on Ray Serve. "
+        "The result is the same.",
+    )
 
     @model_validator(mode="before")
     @classmethod

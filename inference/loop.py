@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from clock.errors import TimeWentBackwardsError
+from clock.errors import LatencyError, TimeWentBackwardsError
 from clock.rank import FIRST_RANK, Rank
 from clock.wall import WallClock
 from inference.answers import Answers
@@ -27,16 +27,20 @@ from inference.rows import (
 )
 from inference.schedule import NOTHING, Attempts, LoopOutput, Outcomes
 from inference.serving.plain_stack import PlainStack, is_plain
+from inference.serving.policies.service import Measured
 from inference.serving.records import Setting, Stack
+from inference.serving.service_times import RowTimes, ServiceTimes
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from clock.base import Clock
     from inference.backend import Backend
+    from inference.background import Background
     from inference.config import InferenceConfig
     from inference.live.stack import LiveStack
     from inference.predictors.base import Predictor
+    from inference.serving.records import Collected
 
 StackKind = Literal["auto", "full"]
 
@@ -71,6 +75,7 @@ class InferenceLoop:
         stack: StackKind = "auto",
         clock: Clock | None = None,
         backend: Backend | Mapping[str, Backend] | None = None,
+        times: RowTimes | None = None,
     ) -> None:
         """Build an idle loop.
 
@@ -91,12 +96,14 @@ class InferenceLoop:
             clock: A `WallClock` for a real deployment; by default, as with a `SimulatedClock`, the
                 deployment is simulated.
             backend: The real deployment; with `variants`, one for each of their names.
+            times: Where service times come from, for `service_time: {kind: measured}`.
 
         Raises:
             FeatureMismatchError: If a model, or a deployment, reads other features than the rows
                 hold.
             ModelFailedError: If a variant has no model, or no deployment.
             ValueError: If there is a wall clock without a backend, or the other way round.
+            LatencyError: If service times are measured, and nobody measures or has recorded them.
         """
         self.config = config
         self.predictors: dict[str, Predictor] = _by_variant(config, predictor, name, "a model")
@@ -120,6 +127,7 @@ class InferenceLoop:
             accepts_nan=all(one.accepts_nan for one in self.predictors.values()),
             keeps_served=self._answers.by_execution,
         )
+        self._times: ServiceTimes | None = None
         self._stack: Stack
         self.live: LiveStack | None = None
         if isinstance(clock, WallClock) != (backend is not None):
@@ -139,7 +147,10 @@ class InferenceLoop:
         else:
             from inference.serving.full_stack import FullStack
 
-            self._stack = FullStack(config, given, self._answers.predict_served)
+            self._stack = full = FullStack(config, given, self._answers.predict_served)
+            if isinstance(config.service_time, Measured):
+                self._times = ServiceTimes(_times_given(times, name), given)
+                self._know = full.know
         self._rows = self._no_rows = no_rows(len(column_names))
         self._watermark = (start, int(FIRST_RANK))
 
@@ -156,9 +167,29 @@ class InferenceLoop:
             TimeWentBackwardsError: If the watermark or a row goes back in time.
             ModelFailedError: If the model raises, or does not return one value a row.
         """
+        return self.begin(rows, until, rank)()
+
+    def begin(
+        self, rows: Rows, until: int, rank: int = FIRST_RANK, background: Background | None = None
+    ) -> Callable[[], LoopOutput]:
+        """Run as `push` does, and leave the predicting to a background; see `push`.
+
+        Args:
+            rows: As in `push`.
+            until: As in `push`.
+            rank: As in `push`.
+            background: One thread that predicts, so that values are asked for in order; None: the
+                caller's own, when it asks for them.
+
+        Returns:
+            A function that waits for the values and returns the output; what a model raised, it
+            raises.
+        """
         check_order(rows, until, self._rows, self._watermark)
         if len(rows.visible_at):
             self._rows = join_rows(self._rows, rows)
+            if self._times is not None:
+                self._know(*self._times.learn(rows))
         last, reached = self._watermark
         self._watermark = (until, max(rank, reached) if until == last else int(rank))
         taken = self._stack.run(self._rows, until, int(rank))
@@ -167,11 +198,12 @@ class InferenceLoop:
             self._rows = rows_after(self._rows, taken) if left else self._no_rows
         found = self._stack.collect()
         if found is None:
-            return NOTHING
-        value = self._answers.values_of(found, self._stack.needed)
-        value.flags.writeable = False
-        outcomes = found.outcomes._replace(value=value)
-        return LoopOutput(found.submissions, outcomes, found.attempts, found.changes)
+            return lambda: NOTHING
+        needed = self._stack.needed
+        if background is None:
+            return lambda: _valued(found, self._answers.values_of(found, needed))
+        values = background.submit(self._answers.values_of, found, needed)
+        return lambda: _valued(found, values.result())
 
     def submit(
         self,
@@ -277,6 +309,22 @@ class InferenceLoop:
         vars(self).update(state)
         for array in (*self._rows, *self._no_rows):
             array.flags.writeable = False
+
+
+def _times_given(times: RowTimes | None, loop: str) -> RowTimes:
+    if times is None:
+        raise LatencyError(
+            f"`service_time` of inference '{loop}' is measured: only `lightcone run` measures, "
+            "with `backend: ray_serve`. Name a recording with `from`, or take another "
+            "kind."
+        )
+    return times
+
+
+def _valued(found: Collected, value: NDArray[np.float64]) -> LoopOutput:
+    value.flags.writeable = False
+    outcomes = found.outcomes._replace(value=value)
+    return LoopOutput(found.submissions, outcomes, found.attempts, found.changes)
 
 
 def _by_variant(config: InferenceConfig, given: Any, name: str, what: str) -> dict[str, Any]:

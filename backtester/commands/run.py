@@ -96,6 +96,8 @@ def run(
     from backtester.report.table import summary_table
 
     print_table(summary_table(result.summary))
+    for remark in result.summary["host_time"]:
+        note(f"Note: {remark}")
     note(f"Saved to {folder}: summary.json, Parquet files{'' if no_report else ', report.png'}.")
     if trace is not None:
         note(f"Trace: {trace}. Open it with ui.perfetto.dev or chrome://tracing.")

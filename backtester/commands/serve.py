@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from backtester.scenario import Scenario
     from inference.config import InferenceConfig
 
-__all__ = ["app"]
+__all__ = ["app", "named"]
 
 app = typer.Typer(no_args_is_help=True, help="Plan a deployment, and explain an answer's latency.")
 
@@ -143,12 +143,12 @@ def _deployment(scenario: Scenario, loop: str | None, variant: str | None) -> In
     Raises:
         ScenarioError: If the scenario has no such loop or variant, or several and none is named.
     """
-    config = _named("loop", "inference_config", scenario.inference_config, loop)
+    config = named("loop", "inference_config", scenario.inference_config, loop)
     if not config.variants:
         if variant is not None:
-            _named("variant", "variants", {}, variant)
+            named("variant", "variants", {}, variant)
         return config
-    chosen = _named("variant", "variants", config.variants, variant)
+    chosen = named("variant", "variants", config.variants, variant)
     return config.model_copy(
         update={
             **{
@@ -180,7 +180,12 @@ _SHARED = {
 }
 
 
-def _named(what: str, where: str, known: Any, name: str | None) -> Any:
+def named(what: str, where: str, known: Any, name: str | None) -> Any:
+    """Return the loop or variant of a scenario that an option names, the only one by default.
+
+    Raises:
+        ScenarioError: If it has none of that name, or several and none is named.
+    """
     from backtester.errors import ScenarioError
 
     if name is None and len(known) == 1:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from clock.bank import LatencyBank
+from clock.bank import LatencyBank, with_keyed
 from clock.draws import LatencySpec
 from inference.rows import MISSING, Rows
 from inference.schedule import (
@@ -59,6 +59,10 @@ class FullStack:
             one.circuit_breaker is not None and one.circuit_breaker.fallback.kind == "last_value"
             for one in config.deployments.values()
         )
+
+    def know(self, keys: Ints, durations: Ints) -> None:
+        """Serve the rows of these keys, sorted, in these times; see `ServiceTimes`."""
+        self._bank = with_keyed(self._bank, keys, durations)
 
     def run(self, rows: Rows, until: int, rank: int) -> int:
         """Run everything strictly before (until, rank); return how many rows were taken."""

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from clock.bank import LatencyBank, make_bank
 from clock.compiled import readonly
-from clock.draws import EMPIRICAL, LatencySpec
+from clock.draws import EMPIRICAL, KEYED, LatencySpec
 from clock.errors import LatencyError
 from clock.latency import ZERO_LATENCY, LatencyModel
 from clock.randomness import stream_key
@@ -17,7 +17,7 @@ from clock.recorded import read_profile
 from clock.sampler import Sampler
 from inference.serving import layout as f
 from inference.serving.policies.deployment import Deployment
-from inference.serving.policies.service import Affine, Profile, Table
+from inference.serving.policies.service import Affine, Measured, Profile, Table
 
 __all__ = ["Models"]
 
@@ -56,6 +56,9 @@ class Models:
             return f.BY_SIZE, 0, [part for pair in pairs for part in pair]
         if isinstance(time, Profile):
             return f.BY_SIZE, 0, self._profile(time, deployment, stream)
+        if isinstance(time, Measured):
+            self._specs.append(_keyed(stream_key(self._seed, stream)))
+            return f.ANY_SIZE, 0, [len(self._specs) - 1]
         return f.ANY_SIZE, 0, [self.add(time, stream)]
 
     def bank(self) -> LatencyBank:
@@ -87,4 +90,16 @@ def _recorded(latencies: NDArray[np.int64], key: np.uint64) -> LatencySpec:
         params=readonly(np.zeros((1, 3))),
         instants=readonly(np.zeros(len(latencies), np.int64)),
         table=readonly(latencies),
+    )
+
+
+def _keyed(key: np.uint64) -> LatencySpec:
+    none = readonly(np.empty(0, np.int64))
+    return LatencySpec(
+        key=readonly(np.array([key], np.uint64)),
+        codes=readonly(np.array([KEYED], np.int64)),
+        ranges=readonly(np.zeros((1, 2), np.int64)),
+        params=readonly(np.zeros((1, 3))),
+        instants=none,
+        table=none,
     )

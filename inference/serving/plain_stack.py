@@ -17,7 +17,7 @@ from inference.rows import Rows
 from inference.schedule import NO_CHANGES, Attempts, Outcome, Outcomes, as_submissions
 from inference.serving import deployment, own
 from inference.serving import state as f
-from inference.serving.policies.service import Affine, Profile, Table
+from inference.serving.policies.service import Affine, Measured, Profile, Table
 from inference.serving.records import Collected, Setting
 from inference.serving.widen import attempts_of, plain_outcomes
 
@@ -43,7 +43,7 @@ def is_plain(config: InferenceConfig) -> bool:
         and config.batching is None
         and config.ongoing_limit == 1
         and config.max_queued_requests == -1
-        and not isinstance(config.service_time, Affine | Table | Profile)
+        and not isinstance(config.service_time, Affine | Table | Profile | Measured)
         and set(config.replica_speeds) == {1.0}
         and config.warm_up is None
         and config.circuit_breaker is None

@@ -14,7 +14,7 @@ from inference.serving.policies.base import least_ns
 from inference.serving.policies.batching import RayBatching
 from inference.serving.policies.deployment import Deployment, Variant
 from inference.serving.policies.routing import LatencyBudget, Split
-from inference.serving.policies.service import Table, least_service_ns
+from inference.serving.policies.service import Measured, Table, least_service_ns
 
 if TYPE_CHECKING:
     from inference.config import InferenceConfig
@@ -30,6 +30,7 @@ def check(config: InferenceConfig) -> None:
     """
     for name, deployment in config.deployments.items():
         _check_sizes(name, deployment)
+        _check_measured(config, name, deployment)
         _check_queue(name, deployment)
         _check_fallback(config, name, deployment)
         _check_fault_replicas(name, deployment)
@@ -58,6 +59,30 @@ def _check_sizes(name: str, deployment: Deployment) -> None:
             f"{_of(name)}`service_time.sizes` must reach `max_batch_size`: got sizes up to "
             f"{service.largest}, batches up to {most}. Measure larger ones, or lower "
             "`max_batch_size`."
+        )
+
+
+def _check_measured(config: InferenceConfig, name: str, deployment: Deployment) -> None:
+    service = deployment.service_time
+    if not isinstance(service, Measured):
+        return
+    changes = {
+        "variants": bool(config.variants),
+        "batching": deployment.batching is not None,
+        "replica_speeds": set(deployment.replica_speeds) != {1.0},
+        "warm_up": deployment.warm_up is not None,
+    }
+    for field, is_given in changes.items():
+        if is_given:
+            raise ValueError(
+                f"{_of(name)}`{field}` cannot go with `service_time: measured`, which is the time "
+                "that one replica took for one row. Remove it, or take another kind of time."
+            )
+    if service.recorded is None and config.backend != "ray_serve":
+        raise ValueError(
+            f"{_of(name)}`service_time: measured` must have real replicas to measure: got "
+            f"`backend: {config.backend}`. Write backend: ray_serve, or name a recording: "
+            "service_time: {kind: measured, from: runs/NAME/service_times.parquet}."
         )
 
 

@@ -20,7 +20,7 @@ from clock.latency import (
 from clock.units import Duration
 from inference.serving.policies.base import Frozen, least_ns
 
-__all__ = ["Affine", "Profile", "ServiceTime", "Table", "WarmUp", "least_service_ns"]
+__all__ = ["Affine", "Measured", "Profile", "ServiceTime", "Table", "WarmUp", "least_service_ns"]
 
 
 class Affine(Frozen):
@@ -68,7 +68,27 @@ class Profile(Frozen):
     latency_column: str = "service_time"
 
 
-_BY_SIZE: dict[str, type[BaseModel]] = {"affine": Affine, "table": Table, "profile": Profile}
+class Measured(Frozen):
+    """What the real replica took for each row: measured in the run, or recorded by an earlier one.
+
+    One time a row: a row that is asked about again, or again after a failure, takes as long again.
+    """
+
+    reads_values: ClassVar[bool] = False
+    kind: Literal["measured"] = "measured"
+    recorded: str | None = Field(
+        default=None,
+        alias="from",
+        description="A run's service_times.parquet, to be told again; without it the run measures.",
+    )
+
+
+_BY_SIZE: dict[str, type[BaseModel]] = {
+    "affine": Affine,
+    "table": Table,
+    "profile": Profile,
+    "measured": Measured,
+}
 
 
 def _read(value: Any) -> Any:
@@ -85,7 +105,8 @@ _AnyService = Annotated[
     | Sum
     | Affine
     | Table
-    | Profile,
+    | Profile
+    | Measured,
     Field(discriminator="kind"),
 ]
 ServiceTime = Annotated[
@@ -108,4 +129,4 @@ def least_service_ns(service: ServiceTime) -> int:
         return least_ns(service.base) + service.per_item
     if isinstance(service, Table):
         return least_ns(service.sizes[1])
-    return 0 if isinstance(service, Profile) else least_ns(service)
+    return 0 if isinstance(service, Profile | Measured) else least_ns(service)
