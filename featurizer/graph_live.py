@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import partial
+from operator import itemgetter
 from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
@@ -65,8 +66,8 @@ class _Step(NamedTuple):
     plan: Plan
     push: Callable[[Any, Batch], Any]
     updates: bool
-    direct: tuple[str, ...] | None
-    """Its inputs' columns, where all are columns of this record."""
+    direct: Callable[[dict[str, Array]], tuple[Array, ...]] | None
+    """Picks its inputs' columns, where all are columns of this record."""
     nodes: tuple[Plan, ...] | None
     """Its inputs' nodes, where all are updated by this record."""
     sources: tuple[_Source, ...]
@@ -114,7 +115,7 @@ class LivePath:
             if like >= 0:
                 values: tuple[Array, ...] = ()
             elif direct is not None:
-                values = tuple([columns[name] for name in direct])
+                values = direct(columns)
             elif nodes is not None:
                 values = tuple([node.updates for node in nodes])
             else:
@@ -140,7 +141,8 @@ class LivePath:
                 raise wrong_length(plan.node, reads, int(updates), found, after)
             if reads:
                 value = found[0]
-                for output in outputs:
+                row[outputs[0]] = value
+                for output in outputs[1:]:
                     row[output] = value
             if wanted and updates:
                 if after.dtype is not _FLOAT64:
@@ -164,6 +166,13 @@ def _column(records: Records, name: str) -> Array:
     if column.dtype != np.float64:
         column = column.astype(np.float64)
     return frozen(column)
+
+
+def _picking(names: Sequence[str]) -> Callable[[dict[str, Array]], tuple[Array, ...]]:
+    if len(names) == 1:
+        name = names[0]
+        return lambda columns: (columns[name],)
+    return itemgetter(*names)
 
 
 def _steps(plans: Sequence[Plan], place: int) -> list[_Step]:
@@ -199,7 +208,7 @@ def _step(plan: Plan, plans: Sequence[Plan], place: int) -> _Step | None:
         plan,
         plan.work,
         updates,
-        tuple(source.column for source in sources) if plain and not nodes else None,
+        _picking([source.column for source in sources]) if plain and not nodes else None,
         nodes if plain and len(nodes) == len(sources) else None,
         tuple(sources),
         tuple(plan.node.outputs),

@@ -69,6 +69,7 @@ class RowMaker:
         latency_ns: int,
     ) -> None:
         self._instruments = np.array(instruments, np.int64)
+        self._instruments.flags.writeable = False
         self._behind = [tuple(places) for places in behind]
         self._features = features
         self._latency_ns = latency_ns
@@ -118,13 +119,18 @@ class RowMaker:
             newest[place] = max(newest[place], event)
         if not len(row_at):
             return self._nothing
-        events = [
-            np.array((max([newest[stream] for stream in behind]) if behind else MISSING,))
-            for behind in self._behind
-        ]
+        latest = [max([newest[s] for s in streams], default=MISSING) for streams in self._behind]
         if not included:
             newest[place] = max(newest[place], event)
-        return self._rows(row_at, events, values, block)
+        if len(latest) > 1 or self._before[0].size:
+            return self._rows(row_at, [np.array((one,)) for one in latest], values, block)
+        event_time, tie = np.array(latest), self._ties[0].of(row_at)
+        visible_at = row_at
+        if self._latency_ns:
+            visible_at = row_at + self._latency_ns
+            visible_at.flags.writeable = False
+        event_time.flags.writeable = tie.flags.writeable = values.flags.writeable = False
+        return FeatureRows(row_at, visible_at, event_time, tie, self._instruments, values)
 
     def _rows(
         self, instants: Array, events: list[Array], values: Array, blocks: Array | None

@@ -10,7 +10,7 @@ from pydantic import Field
 
 from featurizer.definitions.price import FeatureOfFeature
 from featurizer.definitions.sampled import Sampled
-from featurizer.feature import Batch, Held, Input, Output, PositiveDuration
+from featurizer.feature import Batch, Held, Input, Output, PositiveDuration, output
 
 if TYPE_CHECKING:
     from featurizer.operators.bars import BarSeries
@@ -54,7 +54,7 @@ class RealisedVolatility(FeatureOfFeature):
         """Sum the squares over the window."""
         reads, updates = state.scan(batch.columns[0], batch, batch.room)
         np.sqrt(reads, out=reads)
-        return Output(reads, np.sqrt(updates) if batch.materialise else updates)
+        return output((reads, np.sqrt(updates) if batch.materialise else updates))
 
 
 class _SquaredReturn(FeatureOfFeature):

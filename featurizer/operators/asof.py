@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from clock.compiled import kernel
-from featurizer.feature import Batch, Output
+from featurizer.feature import Batch, Output, output
 from featurizer.operators.windows import BEYOND, NOTHING, SPARE, passed
 
 __all__ = ["LAGGED", "LOG_RETURN", "Lagged"]
@@ -59,7 +59,7 @@ class Lagged:
         ):
             self._times = np.concatenate([self._times, self._times])
             self._values = np.concatenate([self._values, self._values])
-        return Output(reads, updates)
+        return output((reads, updates))
 
 
 @kernel
@@ -84,13 +84,12 @@ def _scan(
     while True:
         # updates, while there is room for them
         begin, before = i, current
-        while i < n:
+        while i < n and tail < capacity:
+            # no turn depends on the value: it is written, and stays if it is another one
             x = values[i]
-            if tail == 0 or not (x == current or (x != x and current != current)):
-                if tail == capacity:
-                    break
-                held_times[tail], held[tail] = times[i], x
-                tail += 1
+            held_times[tail], held[tail] = times[i], x
+            same = (x == current) | ((x != x) & (current != current))
+            tail += int((tail == 0) | (not same))
             current = x
             i += 1
         held_times[tail : tail + SPARE] = BEYOND

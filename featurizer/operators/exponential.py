@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from clock.compiled import kernel
-from featurizer.feature import Batch, Output
+from featurizer.feature import Batch, Output, output
 from featurizer.operators.windows import NOTHING
 
 __all__ = ["ExponentialMean"]
@@ -44,7 +44,7 @@ class ExponentialMean:
         updates = np.empty(len(batch.times)) if batch.materialise else NOTHING
         given = (batch.times, values, batch.read_times, batch.read_counts)
         _scan(*given, self._floats, self._since, reads, updates)
-        return Output(reads, updates)
+        return output((reads, updates))
 
 
 @kernel

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from clock.compiled import kernel, readonly
 
-__all__ = ["counted", "first_from", "largest_counted"]
+__all__ = ["counted", "first_from", "largest_counted", "ordinals"]
 
 Array = NDArray[Any]
 

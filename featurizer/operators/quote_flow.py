@@ -49,10 +49,12 @@ def _scan(
 ) -> None:
     last_bid, last_bids, last_ask, last_asks = before[0], before[1], before[2], before[3]
     for i in range(len(bid)):
-        total = bid_quantity[i] if bid[i] >= last_bid else 0.0
-        total -= last_bids if bid[i] <= last_bid else 0.0
-        total -= ask_quantity[i] if ask[i] <= last_ask else 0.0
-        total += last_asks if ask[i] >= last_ask else 0.0
+        # read before anything is compared: choosing between two numbers takes no turn
+        now_bid, now_bids, now_ask, now_asks = bid[i], bid_quantity[i], ask[i], ask_quantity[i]
+        total = now_bids if now_bid >= last_bid else 0.0
+        total -= last_bids if now_bid <= last_bid else 0.0
+        total -= now_asks if now_ask <= last_ask else 0.0
+        total += last_asks if now_ask >= last_ask else 0.0
         flow[i] = total if last_bid == last_bid else np.nan
-        last_bid, last_bids, last_ask, last_asks = bid[i], bid_quantity[i], ask[i], ask_quantity[i]
+        last_bid, last_bids, last_ask, last_asks = now_bid, now_bids, now_ask, now_asks
     before[0], before[1], before[2], before[3] = last_bid, last_bids, last_ask, last_asks

@@ -34,16 +34,17 @@ class SquaredReturns:
 
 @kernel
 def _scan(values: NDArray[Any], last: NDArray[Any], squares: NDArray[Any]) -> None:
-    before = last[0]
+    # first the ratios of what has changed, without a turn; then their logarithms
+    before, count = last[0], 0
+    changed = np.empty(len(values), np.int64)
     for i in range(len(values)):
         x = values[i]
-        square = np.nan
-        if x == before:
-            square = 0.0
-        elif x > 0.0 and x < np.inf:
-            if before == before:
-                move = math.log(x / before)
-                square = move * move
-            before = x
-        squares[i] = square
+        valid = (x > 0.0) & (x < np.inf)
+        changed[count] = i
+        count += int(valid & (x != before))
+        squares[i] = 0.0 if x == before else (x / before if valid else np.nan)
+        before = x if valid else before
+    for k in range(count):
+        move = math.log(squares[changed[k]])
+        squares[changed[k]] = move * move
     last[0] = before

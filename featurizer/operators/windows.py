@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from clock.compiled import kernel
-from featurizer.feature import Batch, Output
+from featurizer.feature import Batch, Output, output
 
 __all__ = [
     "BEYOND",
@@ -79,7 +79,7 @@ class _Window:
         while not _scan(*given, self._ints, self._folded, self._times, self._held, reads, updates):
             self._times = np.concatenate([self._times, self._times], axis=1)
             self._held = np.concatenate([self._held, self._held], axis=1)
-        return Output(reads, updates)
+        return output((reads, updates))
 
 
 class WindowSum(_Window):

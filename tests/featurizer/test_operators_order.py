@@ -8,7 +8,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from featurizer.operators.order import counted, first_from, largest_counted
+from featurizer.operators.order import counted, first_from, largest_counted, ordinals
 
 SORTED = st.lists(st.integers(-20, 20), max_size=30).map(sorted)
 
@@ -31,8 +31,22 @@ def test_the_largest_so_far_is_that_of_a_plain_maximum(
     values: list[int], data: Any, before: int
 ) -> None:
     counts = sorted(data.draw(st.lists(st.integers(0, len(values)), max_size=9)))
-    found = largest_counted(fixed(values), fixed(counts), before)
+    found, largest = largest_counted(fixed(values), fixed(counts), before)
     assert found.tolist() == [max([before, *values[:count]]) for count in counts]
+    assert largest == max([before, *values])
+
+
+@given(stream=SORTED.filter(len), data=st.data())
+def test_ordinals_count_on_wherever_the_instants_are_cut(stream: list[int], data: Any) -> None:
+    cut = data.draw(st.integers(1, len(stream)))
+    first, count = ordinals(fixed(stream[:cut]), -(2**63), 0)
+    rest = []
+    if stream[cut:]:
+        found, count = ordinals(fixed(stream[cut:]), stream[cut - 1], count)
+        rest = found.tolist()
+    expected = [stream[:place].count(at) for place, at in enumerate(stream)]
+    assert first.tolist() + rest == expected
+    assert count == stream.count(stream[-1])
 
 
 @given(stream=SORTED, instants=SORTED, known=st.integers(-20, 40))
