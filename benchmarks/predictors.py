@@ -19,7 +19,8 @@ import platform
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -92,14 +93,28 @@ def treelite_way(booster: Any, folder: Path) -> dict[str, Way]:
         import tl2cgen
 
         library = folder / "trees.so"
-        tl2cgen.export_lib(read, toolchain="gcc", libpath=library, params={})
-        compiled = tl2cgen.Predictor(library, nthread=1)
+        with _silent():
+            tl2cgen.export_lib(read, toolchain="gcc", libpath=library, params={})
+            compiled = tl2cgen.Predictor(library, nthread=1)
     except Exception as error:  # no compiler, or one that refuses
         print(f"tl2cgen left out: {error}", file=sys.stderr)
         return found
     return found | {
         "tl2cgen": lambda rows: compiled.predict(tl2cgen.DMatrix(rows.astype(np.float32)))
     }
+
+
+@contextmanager
+def _silent() -> Iterator[None]:
+    """Keep what a library writes to standard output from C out of the JSON."""
+    sys.stdout.flush()
+    kept = os.dup(1)
+    os.dup2(2, 1)
+    try:
+        yield
+    finally:
+        os.dup2(kept, 1)
+        os.close(kept)
 
 
 def median_us(asked: dict[str, Way], rows: Any, calls: int) -> dict[str, float]:

@@ -24,6 +24,9 @@ _SQLITE = "sqlite:///"
 _MODEL = re.compile(r"models:/([^/@]+)(?:/([^/@]+)|@([^/@]+))")
 _RUN = re.compile(r"runs:/([0-9a-f]+)/(.+)")
 _LOGGED = re.compile(r"models:/(m-[0-9a-f]+)")
+CONTENT = "lightcone.content"
+"""Tag of a version: the digest of its artifact when it was registered."""
+
 MEASURED = "lightcone-measured.json"
 """Beside a model: how long it took on some machine. It tells of the model and is not part of it."""
 
@@ -90,7 +93,8 @@ class Registry:
             hint: What to tell a user to do when there is no such model.
 
         Raises:
-            ModelNotFoundError: If it names nothing, or an artifact that is gone.
+            ModelNotFoundError: If it names nothing, an artifact that is gone, or one whose content
+                is no longer what was registered.
         """
         registered = uri.startswith(("models:", "runs:"))
         if registered:
@@ -100,9 +104,15 @@ class Registry:
         path = self._local(found.location)
         if not path.exists():
             raise _missing(uri, f"there is nothing at {path}", hint)
-        return ResolvedModel(
-            uri, found.name, found.version, path, artifact_digest(path), found.tags, registered
-        )
+        digest = artifact_digest(path)
+        registered_as = found.tags.get(CONTENT, digest)
+        if digest != registered_as:
+            raise _missing(
+                uri,
+                f"{path} is not what was registered (SHA-256 {digest[:12]}, {registered_as[:12]})",
+                hint,
+            )
+        return ResolvedModel(uri, found.name, found.version, path, digest, found.tags, registered)
 
     def find_tagged(self, name: str, key: str, value: str) -> str | None:
         """Return the newest version of a model whose tag *key* is *value*, or None."""

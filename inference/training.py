@@ -20,7 +20,7 @@ from inference.errors import ModelNotFoundError
 from inference.mlflow_client import mlflow_client
 from inference.predictors.base import TrainingRecord
 from inference.predictors.xgboost import CARD, card_text
-from inference.registry import Registry, ResolvedModel
+from inference.registry import CONTENT, Registry, ResolvedModel, artifact_digest
 
 RECIPE = "lightcone.recipe"
 """Tag of a version: the digest of all that its model depends on."""
@@ -199,6 +199,7 @@ def register_model(
     tags: Mapping[str, str],
 ) -> str:
     """Log a folder as a run's artifact and register it; return its version."""
+    tags = {**tags, CONTENT: artifact_digest(folder)}
     from mlflow.entities import Metric, Param
 
     experiment = client.get_experiment_by_name("lightcone")

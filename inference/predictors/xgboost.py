@@ -20,6 +20,7 @@ from inference.predictors.card import CARD, Facts, card_text, made_up_rows, read
 from inference.predictors.invariance import asked
 from inference.predictors.loaded import LoadedPredictor, choose_column
 from inference.predictors.tree_walk import Forest
+from inference.predictors.ubjson import fault_in_ubjson
 
 __all__ = ["CARD", "XGBoostPredictor", "card_text"]
 
@@ -111,6 +112,7 @@ class XGBoostPredictor(LoadedPredictor):
         else:
             file = existing(path / str(flavor.get("data", "")), _A_MODEL)
         content = file.read_bytes()
+        _refuse_cut_short(file, content)
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # models of older versions load, with a remark
@@ -181,6 +183,16 @@ class XGBoostPredictor(LoadedPredictor):
             yield
         finally:
             self.booster.set_param({"nthread": 1})
+
+
+def _refuse_cut_short(file: Path, content: bytes) -> None:
+    """Refuse a file that XGBoost would read past the end of, and take the process with it."""
+    if content[:1] == b"{" and content[1:2] not in (b'"', b"\n", b" ", b"\r", b"\t", b"}"):
+        fault = fault_in_ubjson(content)
+        if fault:
+            raise unreadable(file, _A_MODEL, ValueError(fault))
+    elif len(content) < 2:
+        raise unreadable(file, _A_MODEL, ValueError("it is empty"))
 
 
 def fast_rows_of(forest: Forest) -> int:
