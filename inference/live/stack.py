@@ -47,7 +47,8 @@ class LiveStack:
     Instants are the loop's: the host's, or those of a clock that passes with the host's. An answer
     becomes visible at the instant at which it reached this process; where the loop had passed that
     instant already, because nobody looked meanwhile, at the instant that the loop had come to. So
-    nothing is visible before it could be read.
+    nothing is visible before it could be read. `sent_at` is when the loop sent it in its own time:
+    where that lags behind the host's, the lag counts as time on the way.
 
     Attributes:
         errors: The newest things that went wrong.
@@ -223,7 +224,6 @@ class LiveStack:
     # --- the deployment's side -------------------------------------------------------------------
 
     def _send(self, attempt: Attempt) -> None:
-        attempt.sent_at = max(attempt.sent_at, self._clock.now)
         if self._is_closed:
             return  # nobody is asked any more: it stays in flight
         self._inbox.send(self._backends[attempt.variant], attempt, lambda: self._clock.host_now)
@@ -255,7 +255,7 @@ class LiveStack:
     def _stamps(self, attempt: Attempt, reply: Reply | None) -> tuple[int, int, int]:
         """Return when a reply says it started, was completed and came, in the loop's time."""
         if reply is None:
-            return MISSING, MISSING, MISSING
+            return MISSING, MISSING, attempt.sent_at
         to_loop, reached = self._clock.instant_of, attempt.sent_at
         started_at = completed_at = MISSING
         if reply.started_at != MISSING:
