@@ -15,7 +15,7 @@ from clock.units import format_duration, format_instant
 if TYPE_CHECKING:
     from featurizer.catalog import Catalog
     from featurizer.config import FeaturizerConfig
-    from featurizer.dataset import FeatureLabelSet
+    from featurizer.dataset import FeatureLabelSet, LabelledArrays
     from inference.config import InferenceConfig
     from inference.training import TrainedModel
 
@@ -102,7 +102,7 @@ def training_rows(
         ScenarioError: If the scenario describes no training.
     """
     training, config = _described(scenario)
-    from featurizer.dataset import FeatureLabelSet
+    from featurizer.dataset import FeatureLabelSet, LabelledArrays
 
     span = training.until - training.start
     rows = FeatureLabelSet.build(

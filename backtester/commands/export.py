@@ -38,7 +38,7 @@ def export(
     """
     from backtester.commands.console import note, print_json, print_table, progress
     from backtester.commands.options import one_of
-    from backtester.commands.serve import _named
+    from backtester.commands.serve import named
     from backtester.scenario import load_scenario
 
     kinds = [kind.strip() for kind in to.split(",")]
@@ -47,10 +47,10 @@ def export(
     for kind in kinds:
         one_of("--to", kind, KINDS)
     loaded = load_scenario(scenario, set_ or [])
-    config = _named("loop", "inference_config", loaded.inference_config, loop)
+    config = named("loop", "inference_config", loaded.inference_config, loop)
     name = next(key for key, one in loaded.inference_config.items() if one is config)
     if config.variants or variant is not None:
-        _named("variant", "variants", config.variants, variant)
+        named("variant", "variants", config.variants, variant)
         variant = variant or next(iter(config.variants))
     with progress(f"reading {loaded.name}", quiet=json_) as report:
         made = export_scenario(
