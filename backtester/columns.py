@@ -60,7 +60,9 @@ class ColumnStore:
         if len(columns[0]):
             self._chunks.append(
                 [
-                    Coded(c.codes.astype(np.int16), c.words) if isinstance(c, Coded) else np.array(c)
+                    Coded(c.codes.astype(np.int16), c.words)
+                    if isinstance(c, Coded)
+                    else np.array(c)
                     for c in columns
                 ]
             )

@@ -235,7 +235,7 @@ class Engine:
             return
         hears = 2 if self._hears_orders else int(self._hears_fills)
         self.express = lane = ExpressLane(self, hears)
-        self.trader = ExpressTrader(self, lane)
+        self.trader = lane.sender = ExpressTrader(self, lane)
         self.manager = ExpressOrders(lane)
         self.clock.join(lane)
 
@@ -268,7 +268,8 @@ class Engine:
             return
         assert isinstance(trader, ExpressTrader)
         assert isinstance(manager, ExpressOrders)
-        self.catch_up()
+        if not lane.is_running:
+            self.catch_up()
         self.manager = manager.hand_over()
         measure(lane, self._timeline)
         take_rows(lane, self.ledger)

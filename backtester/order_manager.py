@@ -147,7 +147,7 @@ class OrderManager:
 
     @staticmethod
     def believe(order: Order, state: OrderState, told: Sequence[int]) -> _Believed:
-        """Return what we know of an order: its total, limit, fills, cancels, changes and `asked`."""
+        """Return what we know: *told* is its total, limit, fills, cancels, changes and `asked`."""
         believed = _Believed(order)
         believed.state = state
         believed.lots, believed.limit_ticks, believed.filled = told[:3]

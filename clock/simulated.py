@@ -189,7 +189,7 @@ class SimulatedClock:
         while self._lane is lane:
             turn = (lane.due, lane.rank)
             first = heap[0] if heap else None
-            if turn < limit and (first is None or turn < first):
+            if turn < limit[:2] and (first is None or turn < first[:2]):
                 instant, rank = limit[:2] if first is None or limit < first else first[:2]
                 self._running = None
                 lane.run_before(instant, rank)

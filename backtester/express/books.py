@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from numpy.typing import NDArray
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from backtester.express import layout as at
 from backtester.venue.matching import (

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from backtester.express import layout as at
 from backtester.express.accounts import UNKNOWN, margin_for, may_be_liquidated, may_overflow
-from backtester.express.books import FIRST_BLOCK, catch_up, end_of, cursor_of, look_ahead, widen
+from backtester.express.books import FIRST_BLOCK, catch_up, cursor_of, end_of, look_ahead, widen
 from backtester.express.matching import arrive, cancel, cancel_all, modify, resolve
 from backtester.express.tell import hear, take_in
 from backtester.orders import ReportKind

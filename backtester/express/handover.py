@@ -108,17 +108,17 @@ class ExpressOrders(OrderManager):
 
     def open_orders(self, instrument: str | None = None) -> Any:
         """Return the orders that are open as far as we know, by number."""
+        self._lane.engine.catch_up()
         self._read()
         return super().open_orders(instrument)
 
     def _read(self) -> None:
         """Take over what the tables say, where they say something new."""
         lane = self._lane
-        lane.engine.catch_up()
         counts = lane.counts
         if counts[at.TAKEN_IN] < counts[at.MESSAGES]:
             lane.hear(0, 0)
-        version = (counts[at.HEARD_COUNT], lane.engine.trader.sent)
+        version = (counts[at.HEARD_COUNT], lane.sender.sent)
         if version == self._version:
             return
         self._version = version
@@ -158,17 +158,17 @@ def hand_over(lane: ExpressLane) -> None:
     lane.show(venue.clearing.account, at.VENUE_ACCOUNT, at.VENUE_PURSE)
     lane.show(engine.money.belief, at.OUR_ACCOUNT, at.OUR_PURSE)
     venue.clearing.bookings = counts[at.BOOKED_COUNT]
-    engine.ledger.resume(counts[at.BOOKED_COUNT], counts[at.BELIEVED_COUNT], engine.trader.changes)
-    for place, name in enumerate(lane.names):
-        _give_market(lane, place, name)
+    engine.ledger.resume(counts[at.BOOKED_COUNT], counts[at.BELIEVED_COUNT], lane.sender.changes)
+    for place in range(len(lane.names)):
+        _give_market(lane, place)
     venue.resume(counts[at.RANKS])
     _give_messages(lane)
     _give_reports(lane)
 
 
-def _give_market(lane: ExpressLane, place: int, name: str) -> None:
-    row, market = lane.markets[place].tolist(), lane.venue.markets[name]
-    market.book.resume(row[at.QUOTE], (row[at.BID_TAKEN], row[at.ASK_TAKEN]))
+def _give_market(lane: ExpressLane, place: int) -> None:
+    row, market = lane.markets[place].tolist(), lane.places[place]
+    lane.books[place].resume(row[at.QUOTE], (row[at.BID_TAKEN], row[at.ASK_TAKEN]))
     size, base = row[at.RESTING], lane.counts[at.BASE]
     if not size:
         return
@@ -191,7 +191,7 @@ def _give_messages(lane: ExpressLane) -> None:
     waiting = lane.messages[counts[at.ARRIVED] : counts[at.MESSAGES]].tolist()
     for row in waiting:
         gateway.resume_message(_message_of(lane, row), row[at.M_ARRIVES])
-    gateway.resume(lane.engine.trader.last_arrival, counts[at.REPORT_NUMBER], counts[at.LAST_REPORT])
+    gateway.resume(lane.sender.last_arrival, counts[at.REPORT_NUMBER], counts[at.LAST_REPORT])
 
 
 def _message_of(lane: ExpressLane, row: list[int]) -> Message:
@@ -208,5 +208,3 @@ def _give_reports(lane: ExpressLane) -> None:
     counts, gateway = lane.counts, lane.engine.gateway
     for row in range(counts[at.DELIVERED], counts[at.REPORTS]):
         gateway.resume_report(report_of(lane, row), int(lane.reports[row, at.R_VISIBLE]))
-
-

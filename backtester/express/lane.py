@@ -17,12 +17,15 @@ from numpy.typing import NDArray
 
 from backtester.express import core
 from backtester.express import layout as at
+from backtester.venue.book import TopOfBook
+from backtester.venue.market import Market
 from backtester.venue.matching import CURSOR_WIDTH, ORDER_WIDTH
 from backtester.venue.queue_config import queue_numbers
 from clock.rank import FIRST_RANK, Rank
 
 if TYPE_CHECKING:
     from backtester.engine import Engine
+    from backtester.express.trader import ExpressTrader
     from backtester.venue.venue import Venue
     from clock.sampler import Sampler
 
@@ -46,15 +49,19 @@ class ExpressLane:
     Attributes:
         due: Instant of the next thing that must not wait.
         rank: Its rank.
+        is_running: Whether an event is being dealt with: what was due before it has been heard.
     """
 
     def __init__(self, engine: Engine, hears: int) -> None:
         self.engine = engine
         self.venue: Venue = engine.venue
         self.names = engine.instruments
+        self.books = [book for book in self.venue.books.values() if isinstance(book, TopOfBook)]
+        self.places = [own for own in self.venue.markets.values() if isinstance(own, Market)]
+        self.sender: ExpressTrader
         self.due, self.rank = at.NEVER, int(Rank.MATCHING)
         self.head = np.zeros(at.HEAD_WIDTH, np.int64)
-        self.counts = memoryview(self.head)  # a number of it costs half of what NumPy asks
+        self.counts = self.head.data  # a number of it costs half of what NumPy asks
         self.markets = np.zeros((len(self.names), at.MARKET_WIDTH), np.int64)
         currencies = list(engine.belief.wallets)
         self.currencies = currencies
@@ -68,6 +75,7 @@ class ExpressLane:
         self.believed = np.zeros((_FIRST_REPORTS, at.BELIEVED_WIDTH), np.int64)
         self.traced = dict.fromkeys(("messages", "arrived", "made", "heard"), 0)
         self._shown = -1
+        self.is_running = False
         head = self.head
         head[at.HEARS], head[at.BASE] = hears, 1
         head[at.MARKETS], head[at.PURSES] = len(self.names), len(currencies)
@@ -142,7 +150,9 @@ class ExpressLane:
     def _point(self) -> None:
         """Tell the head where the tables lie now."""
         head = self.head
-        head[at.AT_MARKETS], head[at.AT_PURSES] = (t.ctypes.data for t in (self.markets, self.purses))
+        head[at.AT_MARKETS], head[at.AT_PURSES] = (
+            t.ctypes.data for t in (self.markets, self.purses)
+        )
         head[at.AT_ORDERS], head[at.AT_MESSAGES] = (
             table.ctypes.data for table in (self.orders, self.messages)
         )
@@ -151,21 +161,24 @@ class ExpressLane:
         )
         head[at.AT_MODEL] = self.model.ctypes.data
         head[at.REPORT_ROOM] = len(self.reports)
-        self.outbox = memoryview(self.messages).cast("B")
-        self.states = memoryview(self.orders).cast("B").cast("q")
-        self.inbox = memoryview(self.reports).cast("B").cast("q")
+        self.outbox = self.messages.data.cast("B")
+        self.states = self.orders.data.cast("B").cast("q")
+        self.inbox = self.reports.data.cast("B").cast("q")
 
     # --- the clock's side ----------------------------------------------------------------------
 
     def run_before(self, instant: int, rank: int) -> None:
         """Do what is due before `(instant, rank)`, as far as the first report to be heard."""
         counts, turn = self.counts, int(rank)  # an enumeration is slow to hand to a kernel
+        self.is_running = True
         while True:
             code = core.run(self.head, instant, turn)
             self.due, self.rank = counts[at.DUE_AT], counts[at.DUE_RANK]
             if code == core.DONE:
+                self.is_running = False
                 return
             if code == core.HEARD:
+                self.is_running = False
                 self.engine.clock._now = counts[at.NOW]
                 self.engine.hear_express(counts[at.HEARD])
                 return
@@ -204,10 +217,11 @@ class ExpressLane:
 
     def grow(self) -> None:
         """Double what is short of room."""
-        for place in range(len(self.names)):
-            market = self.markets[place]
-            if market[at.RESTING] + 2 > market[at.ROOM]:
-                self._make_room(place, 2 * int(market[at.ROOM]))
+        short = [p for p, m in enumerate(self.markets) if m[at.RESTING] + 2 > m[at.ROOM]]
+        for place in short:
+            self._make_room(place, 2 * int(self.markets[place, at.ROOM]))
+        if short:
+            return
         more = len(self.reports)
         self.reports = _longer(self.reports, more)
         self.booked = _longer(self.booked, more)
@@ -229,14 +243,13 @@ class ExpressLane:
         The venue has opened it already.
         """
         core.let_pass(self.head, at.NEVER)
-        for place, name in enumerate(self.names):
-            market = self.markets[place]
-            columns = self.venue.books[name].columns()
+        for place, market in enumerate(self.markets):
+            columns = self.books[place].columns()
             for offset, column in enumerate(columns):
                 market[at.AT_TIMES + offset] = self._hold((place, at.AT_TIMES + offset), column)
             market[at.QUOTES], market[at.QUOTE] = len(columns[0]), 0
             market[at.HAS_TAPE] = 0
-            low, high = self.venue.books[name].range_of_marks()
+            low, high = self.books[place].range_of_marks()
             market[at.LOWEST], market[at.HIGHEST] = low, high
             if market[at.RESTING]:
                 self._lay_tape(place)
@@ -246,7 +259,7 @@ class ExpressLane:
 
     def _lay_tape(self, place: int) -> None:
         market = self.markets[place]
-        tape = self.venue.markets[self.names[place]].tape
+        tape = self.places[place].tape
         market[at.AT_TAPE_TIMES] = self._hold((place, "times"), tape.times)
         market[at.AT_TAPE] = self._hold((place, "rows"), tape.rows)
         market[at.ROWS], market[at.HAS_TAPE] = len(tape.times), 1
@@ -268,7 +281,7 @@ class ExpressLane:
         self._forget_ended()
 
     def _forget_ended(self) -> None:
-        size = self.engine.trader.count - self.counts[at.BASE] + 1
+        size = self.sender.count - self.counts[at.BASE] + 1
         alive = np.flatnonzero(self.orders[:size, at.OUR_STATE] < 5)
         first = int(alive[0]) if len(alive) else size
         _forget(self.orders, first, size)

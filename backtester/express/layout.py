@@ -227,7 +227,8 @@ BELIEVED_WIDTH = 11
 
 def _pointer(kind: Any) -> Any:
     def make(_: Any, address: Any) -> Any:
-        signature = types.CPointer(kind)(types.int64)
+        pointer: Any = types.CPointer  # type: ignore[attr-defined]  # numba has no types
+        signature = pointer(kind)(types.int64)
 
         def code(context: Any, builder: Any, made: Any, arguments: Any) -> Any:
             return builder.inttoptr(arguments[0], context.get_value_type(made.return_type))

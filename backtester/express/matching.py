@@ -55,7 +55,10 @@ _CANCELED, _REJECTED = int(OrderState.CANCELED), int(OrderState.REJECTED)
 _FILLED_REPORT, _CANCELED_REPORT = int(ReportKind.FILLED), int(ReportKind.CANCELED)
 _ACCEPTED, _REJECTED_REPORT = int(ReportKind.ACCEPTED), int(ReportKind.REJECTED)
 _MODIFIED = int(ReportKind.MODIFIED)
-_MODIFY_REJECTED, _CANCEL_REJECTED = int(ReportKind.MODIFY_REJECTED), int(ReportKind.CANCEL_REJECTED)
+_MODIFY_REJECTED, _CANCEL_REJECTED = (
+    int(ReportKind.MODIFY_REJECTED),
+    int(ReportKind.CANCEL_REJECTED),
+)
 _NONE, _NO_MARKET, _POST_ONLY = int(Reason.NONE), int(Reason.NO_MARKET), int(Reason.POST_ONLY)
 _MARGIN, _REQUESTED = int(Reason.INSUFFICIENT_MARGIN), int(Reason.REQUESTED)
 _REMAINDER, _SELF_TRADE = int(Reason.UNFILLED_REMAINDER), int(Reason.SELF_TRADE)
@@ -326,7 +329,7 @@ def resolve(head: Array, market: Array) -> None:
 @kernel
 def _is_renewed(rows: Array, row: int, last: int, column: int) -> bool:
     """Return whether a later record of the instant says something new about a side."""
-    for later in range(row + 1, last):
+    for later in range(row + 1, last):  # noqa: SIM110  # numba compiles no generators
         if rows[later, 0] != TRADE and rows[later, column]:
             return True
     return False

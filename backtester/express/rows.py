@@ -14,6 +14,7 @@ from backtester.columns import Coded
 from backtester.express import layout as at
 from backtester.ledger import Booked, TradingLedger
 from backtester.orders import OrderType, Reason, ReportKind, TimeInForce
+from backtester.sources import QuoteSource
 from backtester.steps import Steps
 from backtester.trace import EntryKind, block
 from clock.rank import Rank
@@ -39,6 +40,7 @@ def measure(lane: ExpressLane, timeline: Timeline) -> None:
     for name, place in zip(lane.names, range(len(lane.names)), strict=True):
         own = later[rows[later, at.M_MARKET] == place]
         quotes = lane.engine.quotes[name]
+        assert isinstance(quotes, QuoteSource)
         for code, source in enumerate(timeline.sources):
             part = own[rows[own, at.M_SOURCE] == code]
             if not len(part):

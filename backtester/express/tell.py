@@ -150,7 +150,7 @@ def hear(head: Array) -> int:
         order[at.OUR_FILLED] += told[at.R_LOTS]
         whole = order[at.OUR_FILLED] >= order[at.OUR_TOTAL]
         order[at.OUR_STATE] = _FILLED if whole else _PARTLY
-    elif kind == _REJECTION or kind == _CANCEL:
+    elif kind in (_REJECTION, _CANCEL):
         order[at.OUR_STATE] = _REJECTED if kind == _REJECTION else _CANCELED
     elif kind == _CANCEL_REJECTED:
         order[at.CANCELS] -= 1

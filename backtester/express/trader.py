@@ -51,7 +51,12 @@ class ExpressTrader(Trader):
         self._is_instant = engine.desk.is_instant
         self._hears = lane.counts[at.HEARS]
         self._steps: dict[Any, tuple[int, float, float, dict[float, int]]] = {
-            name: (place, float(engine.units[name].tick_size), float(engine.units[name].lot_size), {})
+            name: (
+                place,
+                float(engine.units[name].tick_size),
+                float(engine.units[name].lot_size),
+                {},
+            )
             for place, name in enumerate(engine.instruments)
         }
         self._last_sent = self._ordinal = -1

@@ -6,7 +6,6 @@ from collections.abc import Callable, Sequence
 from operator import attrgetter
 
 import numpy as np
-from featurizer.market import Array
 
 from backtester.order_state import ENDED, OrderState
 from backtester.orders import (
@@ -21,6 +20,7 @@ from backtester.venue.live import LiveOrder
 from backtester.venue.matching import DEPTH, DONE, FILL, QUOTE, TRADE
 from backtester.venue.taking import Taking
 from backtester.venue.tape import Tape
+from featurizer.market import Array
 
 __all__ = ["Market"]
 
