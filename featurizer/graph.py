@@ -15,10 +15,10 @@ from featurizer.emission import EMPTY, Due, Emission, RowClock, frozen
 from featurizer.errors import FeatureError
 from featurizer.graph_chunk import Chunk
 from featurizer.graph_live import LivePath
-from featurizer.graph_nodes import Column, Node, build_nodes, graph_streams
+from featurizer.graph_nodes import build_nodes, graph_requests, graph_streams
 from featurizer.graph_plan import Plan, start_plans
 from featurizer.graph_rows import MISSING, FeatureRows, RowMaker
-from featurizer.market import KINDS, STAMPS, Kind, Records, StreamKey, StreamRequest
+from featurizer.market import KINDS, Kind, Records, StreamKey
 
 __all__ = ["MISSING", "FeatureGraph", "FeatureRows"]
 
@@ -101,7 +101,7 @@ class FeatureGraph:
             history,
             config.compute_latency,
         )
-        self.requests = _requests(self.nodes, self._streams)
+        self.requests = graph_requests(self.nodes, self._streams)
         self._plans = [Plan(node, self.nodes, self._streams) for node in self.nodes]
         self._live: LivePath | None = None
         self._started = False
@@ -176,7 +176,9 @@ class FeatureGraph:
         found = self._found(records)
         alone = _alone(found)
         if alone is not None:
-            rows = self._push_one(*alone, until)
+            place, one = alone
+            columns, received = self._live_path().columns_of(place, one), frozen(one.receipt_time)
+            rows = self.push_one(place, int(one.event_time[0]), received, columns, until)
             if rows is not None:
                 return rows
         times, due = self._due(found, until)
@@ -235,10 +237,30 @@ class FeatureGraph:
                     plan.push(chunk, self._plans, values)
         return values
 
-    def _push_one(self, place: int, records: Records, until: int) -> FeatureRows | None:
-        """Push one record the short way; None, with nothing done, where that does not suffice."""
-        stamps = records.columns
-        time = int(stamps["receipt_time"][0])
+    def live_inputs(self, stream: StreamKey) -> tuple[int, tuple[str, ...]]:
+        """Return a stream's place, and the columns that `push_one` needs of it."""
+        place = self._streams.index(stream)
+        return place, self._live_path().columns[place]
+
+    def _live_path(self) -> LivePath:
+        if self._live is None:
+            self._found({})
+            self._live = LivePath(self._plans, len(self._streams))
+        return self._live
+
+    def push_one(
+        self, place: int, event_time: int, times: Array, columns: Mapping[str, Array], until: int
+    ) -> FeatureRows | None:
+        """Push one record the short way; None, with nothing done, where that does not suffice.
+
+        Args:
+            place: The place of its stream: see `live_inputs`.
+            event_time: When it happened.
+            times: Its receipt. Shape (1,), read-only.
+            columns: What the features read of it, by name. Each: `float64`, shape (1,), read-only.
+            until: As of `push`.
+        """
+        time = int(times[0])
         if not self._clock.watermark <= time <= until:
             return None  # the long way says what is wrong
         due = self._clock.due_one(place, time, until)
@@ -246,15 +268,12 @@ class FeatureGraph:
             return None
         row_at, included = due
         values = np.empty((len(row_at), self._width))
-        if self._live is None:
-            self._live = LivePath(self._plans, len(self._streams))
         with np.errstate(all="ignore"):
-            self._live.push(place, records, row_at, included, values.ravel())
+            self._live_path().push(place, times, columns, row_at, included, values.ravel())
         block = self._block_of
         if block is not None:
             block = block[place : place + 1] if len(row_at) else EMPTY
-        event = int(stamps["event_time"][0])
-        return self._maker.make_one(place, event, row_at, included, values, block)
+        return self._maker.make_one(place, event_time, row_at, included, values, block)
 
     def __getstate__(self) -> dict[str, Any]:
         return {**vars(self), "_live": None}
@@ -285,18 +304,6 @@ def _alone(found: Sequence[Records | None]) -> tuple[int, Records] | None:
                 return None
             only = (place, records)
     return only
-
-
-def _requests(nodes: Sequence[Node], streams: Sequence[StreamKey]) -> list[StreamRequest]:
-    columns: dict[StreamKey, list[str]] = {stream: [] for stream in streams}
-    for node in nodes:
-        for source in node.inputs:
-            if isinstance(source, Column) and source.name not in (
-                *STAMPS,  # these always come
-                *columns[source.stream],
-            ):
-                columns[source.stream].append(source.name)
-    return [StreamRequest(*stream, tuple(names)) for stream, names in columns.items()]
 
 
 def _check_trigger(

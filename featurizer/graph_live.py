@@ -6,7 +6,7 @@ in one thing: what is known beforehand of a single record is worked out beforeha
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from operator import itemgetter
 from typing import Any, NamedTuple, TypeAlias
@@ -66,7 +66,7 @@ class _Step(NamedTuple):
     plan: Plan
     push: Callable[[Any, Batch], Any]
     updates: bool
-    direct: Callable[[dict[str, Array]], tuple[Array, ...]] | None
+    direct: Callable[[Mapping[str, Array]], tuple[Array, ...]] | None
     """Picks its inputs' columns, where all are columns of this record."""
     nodes: tuple[Plan, ...] | None
     """Its inputs' nodes, where all are updated by this record."""
@@ -83,30 +83,47 @@ class LivePath:
     Args:
         plans: The nodes at work, each after those that it reads.
         streams: How many streams there are.
+
+    Attributes:
+        columns: What the nodes read of a record, by the stream that it is of.
     """
 
     def __init__(self, plans: Sequence[Plan], streams: int) -> None:
         self._steps = [_steps(plans, place) for place in range(streams)]
-        self._columns = [
-            sorted(
-                {source.column for step in steps for source in step.sources if source.new} - {""}
+        self.columns = [
+            tuple(
+                sorted(
+                    {source.column for step in steps for source in step.sources if source.new}
+                    - {""}
+                )
             )
             for steps in self._steps
         ]
 
-    def push(self, place: int, records: Records, row_at: Array, included: int, row: Array) -> None:
+    def columns_of(self, place: int, records: Records) -> dict[str, Array]:
+        """Return what the nodes read of a record, as `push` takes it."""
+        return {name: _column(records, name) for name in self.columns[place]}
+
+    def push(
+        self,
+        place: int,
+        times: Array,
+        columns: Mapping[str, Array],
+        row_at: Array,
+        included: int,
+        row: Array,
+    ) -> None:
         """Work out what one record changes, and one row if there is one.
 
         Args:
             place: The record's stream.
-            records: The record.
+            times: Its receipt. Shape (1,).
+            columns: What the nodes read of it. Each: `float64`, shape (1,), read-only.
             row_at: Instant of the row. Shape (1,), or (0,) where there is none.
             included: Whether the row includes the record.
             row: Takes the row's values. Shape (features,), or (0,).
         """
         reading = len(row_at)
-        times = frozen(records.receipt_time)
-        columns = {name: _column(records, name) for name in self._columns[place]}
         made: list[Batch] = []
         for plan, push, updates, direct, nodes, sources, outputs, wanted, like in self._steps[
             place
@@ -125,7 +142,16 @@ class LivePath:
             elif updates:
                 if reads:
                     batch = _batch(
-                        (times, values, row_at, _READS[included], _PICKS[included], wanted, False, None)
+                        (
+                            times,
+                            values,
+                            row_at,
+                            _READS[included],
+                            _PICKS[included],
+                            wanted,
+                            False,
+                            None,
+                        )
                     )
                 else:
                     batch = _batch((times, values, EMPTY, EMPTY, _LAST, wanted, False, None))
@@ -150,7 +176,7 @@ class LivePath:
                 plan.updates = frozen(after)
 
 
-def _value(source: _Source, plan: Plan, columns: dict[str, Array], updates: bool) -> Array:
+def _value(source: _Source, plan: Plan, columns: Mapping[str, Array], updates: bool) -> Array:
     """Return one input's column of the batch."""
     name, node, new, carried = source
     if not new:
@@ -168,7 +194,7 @@ def _column(records: Records, name: str) -> Array:
     return frozen(column)
 
 
-def _picking(names: Sequence[str]) -> Callable[[dict[str, Array]], tuple[Array, ...]]:
+def _picking(names: Sequence[str]) -> Callable[[Mapping[str, Array]], tuple[Array, ...]]:
     if len(names) == 1:
         name = names[0]
         return lambda columns: (columns[name],)

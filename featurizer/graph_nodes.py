@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 from clock.nearest import nearest
 from featurizer.errors import FeatureError
 from featurizer.feature import FeatureDefinition, Market
-from featurizer.market import Kind, StreamKey
+from featurizer.market import STAMPS, Kind, StreamKey, StreamRequest
 
-__all__ = ["Column", "Node", "build_nodes", "graph_streams", "names_read"]
+__all__ = ["Column", "Node", "build_nodes", "graph_requests", "graph_streams", "names_read"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,6 +181,19 @@ def graph_streams(
     """Return the streams that some nodes read, in the order of their records at one instant."""
     streams = {stream for node in nodes for stream in node.streams}
     return sorted(streams, key=lambda key: (instruments.index(key[0]), kinds[key[1]].number))
+
+
+def graph_requests(nodes: Sequence[Node], streams: Sequence[StreamKey]) -> list[StreamRequest]:
+    """Return the columns that some nodes read of each stream, beside the stamps."""
+    columns: dict[StreamKey, list[str]] = {stream: [] for stream in streams}
+    for node in nodes:
+        for source in node.inputs:
+            if isinstance(source, Column) and source.name not in (
+                *STAMPS,  # these always come
+                *columns[source.stream],
+            ):
+                columns[source.stream].append(source.name)
+    return [StreamRequest(*stream, tuple(names)) for stream, names in columns.items()]
 
 
 def names_read(definition: FeatureDefinition) -> list[str]:

@@ -26,6 +26,7 @@ from featurizer.config import FeaturizerConfig
 from featurizer.emission import Emission
 from featurizer.errors import FeatureError
 from featurizer.graph import FeatureGraph, FeatureRows
+from featurizer.graph_live import one
 from featurizer.market import KINDS, STAMPS, Kind, Records, StreamKey, Window
 
 __all__ = ["Event", "OnlineFeaturizer", "events_of"]
@@ -79,6 +80,7 @@ class OnlineFeaturizer:
     ) -> None:
         self.graph = FeatureGraph(config, instruments, emission, start, kinds=kinds)
         self._columns: dict[StreamKey, tuple[tuple[str, ...], tuple[str, ...]]] = {}
+        self._inputs: dict[StreamKey, tuple[int, tuple[str, ...]]] = {}
         for request in self.graph.requests:
             kind = kinds[request.kind]
             floats = tuple(c for c in request.columns if kind.dtype(c) == np.float64)
@@ -111,7 +113,30 @@ class OnlineFeaturizer:
             )
         if columns is None:
             return self.graph.push({}, received)
-        return self.graph.push({stream: _record(event, *columns)}, received)
+        rows = self._push_one(stream, event)
+        if rows is None:  # more than a row is due, or something is wrong
+            return self.graph.push({stream: _record(event, *columns)}, received)
+        return rows
+
+    def _push_one(self, stream: StreamKey, event: Event) -> FeatureRows | None:
+        """Push an event the short way; None, with nothing done, where that does not suffice."""
+        inputs = self._inputs.get(stream)
+        if inputs is None:
+            inputs = self._inputs[stream] = self.graph.live_inputs(stream)
+        place, names = inputs
+        given = event.values
+        try:
+            values = [
+                float(given[name]) if name not in STAMPS else float(getattr(event, name))
+                for name in names
+            ]
+        except (KeyError, TypeError, ValueError):
+            return None
+        row = np.array(values)
+        row.flags.writeable = False
+        columns = {name: row[i : i + 1] for i, name in enumerate(names)}
+        received = event.receipt_time
+        return self.graph.push_one(place, event.event_time, one(received), columns, received)
 
     def advance(self, until: int) -> FeatureRows:
         """Promise that no event before *until* comes any more; return the rows that this completes.

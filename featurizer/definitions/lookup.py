@@ -74,7 +74,7 @@ def build_definition(
     try:
         return definition.model_validate(dict(params))
     except ValidationError as error:
-        faults = "; ".join(_fault(fault, definition) for fault in error.errors())
+        faults = " ".join(_fault(fault, definition) for fault in error.errors())
         raise FeatureError(f"feature {name!r} ({definition.__name__}): {faults}") from None
 
 
