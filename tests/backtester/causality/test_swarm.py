@@ -138,3 +138,6 @@ def test_the_command_logs_its_seeds_and_tells_its_totals(
     assert sorted(line["seed"] for line in logged) == [1, 2]
     assert totals["examples"] == sum(trial.examples for trial in trials[:2])
     assert totals["fills"] == sum(trial.fills for trial in trials[:2])
+    assert _exit_code(["swarm", "--again", "2", "--json"]) == 0
+    again = json.loads(capsys.readouterr().out)
+    assert (again["seeds"], again["fills"]) == (1, trials[1].fills)
