@@ -49,7 +49,7 @@ def swarm(
     budget_ns = round(minutes * 60_000_000_000)
     if again is not None:
         folder, first = one_again(again)
-        budget_ns, seeds, jobs = 1, 1, 1
+        seeds, jobs = 1, 1
     tell_if_compiling(quiet=json_)
     from backtester.causality.swarm import Totals, run_swarm
     from backtester.causality.swarm.trial import try_folder

@@ -34,7 +34,11 @@ def swarm_table(totals: Totals) -> Any:
 def _rows(totals: Totals) -> list[tuple[str, str]]:
     first, last = totals.first_seed, totals.first_seed + totals.seeds - 1
     rows = [
-        ("examples", f"{totals.examples:,}; {totals.refused:,} more were refused by their rules"),
+        (
+            "examples",
+            f"{totals.examples:,}, {totals.filled:,} of them with fills; {totals.refused:,} more "
+            "were refused by their rules",
+        ),
         ("runs of them", f"{totals.runs:,}, {totals.simulated_hours:.2f} simulated hours"),
         ("other futures", f"{totals.has_future:,}"),
         ("faults injected", f"{totals.faults:,}"),

@@ -100,7 +100,7 @@ def test_without_its_mistake_no_leak_is_found(
 ) -> None:
     monkeypatch.chdir(folder)
     honest = subject(name, folder, honest_settings(name))
-    verdict = check_scenario(honest, budget_ns=4 * SECOND, small=False)
+    verdict = check_scenario(honest, budget_ns=SECOND, small=False)
     assert verdict.kind != "leak", verdict
 
 

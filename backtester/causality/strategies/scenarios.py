@@ -48,9 +48,10 @@ def scenarios(
     latencies = draw(st.sampled_from([LATENCIES, LATENCIES, LATENCIES, ZERO]))
     featurizer = draw(feature_graphs(kinds)) if draw(st.integers(0, 5)) else None
     loops, models = {}, {}
+    counts = st.sampled_from([min(1, most_loops), *range(most_loops + 1), most_loops])
     if featurizer is not None:
         columns = tuple(one["name"] for one in featurizer["feature_configs"])
-        for name in ("main", "second")[: draw(st.integers(0, most_loops))]:
+        for name in ("main", "second")[: draw(counts)]:
             loops[name], models[f"{name}.json"] = draw(
                 _loops(name, columns, featurizer["rows"], names, latencies)
             )

@@ -79,7 +79,7 @@ def _overloads(quoted: bool) -> st.SearchStrategy[Block]:
 
 RISKS = optional(
     max_position=st.sampled_from([4, 10]),
-    max_order_quantity=st.sampled_from([2, 4]),
+    max_order_quantity=st.sampled_from([2, 4, 6]),
     max_order_notional=st.sampled_from([150, 400]),
     rate=st.just({"orders": 3, "per": "20ms"}),
     max_loss=st.sampled_from(["0.5", "20"]),
@@ -113,9 +113,18 @@ def executions(
     of_actions = optional(
         new=latencies, cancel=latencies, modify=latencies, acknowledgement=latencies, fill=latencies
     )
+    # what keeps orders out is rarer, or nothing would ever be filled
+    keeps_out = {
+        "rate_limit": st.just({"orders": 4, "per": "25ms"}),
+        "overload": _overloads(quoted),
+        "risk": RISKS,
+    }
+    refusing = draw(st.sampled_from([None, None, None, *keeps_out, "all"]))
+    chosen = keeps_out if refusing == "all" else {refusing} & keeps_out.keys()
     return {
         "entry_latency": draw(latencies),
         "response_latency": draw(latencies),
+        **{name: draw(drawn) for name, drawn in keeps_out.items() if name in chosen},
         **draw(
             optional(
                 latency=of_actions,
@@ -123,11 +132,8 @@ def executions(
                 book=st.sampled_from([None, *books]),
                 queue_model=QUEUE_MODELS,
                 self_trade=st.sampled_from(["cancel_resting", "cancel_incoming", "cancel_both"]),
-                rate_limit=st.just({"orders": 4, "per": "25ms"}),
-                overload=_overloads(quoted),
                 fees=FEES,
                 margin=MARGINS,
-                risk=RISKS,
                 **({"funding": st.just({"kind": "funding"})} if funded else {}),
             )
         ),

@@ -49,6 +49,7 @@ class Tried:
         runs: Runs made.
         simulated_ns: Simulated time of all of them together.
         faults: Attempts that an injected fault ended, and orders turned away at the venue's door.
+        filled: 1 where anything was filled, else 0.
         fills: Executions at the venue in the real run.
         answers: Requests that ended with an answer in the real run.
         has_future: Other futures in which something after the cut was changed.
@@ -57,6 +58,7 @@ class Tried:
     runs: int = 0
     simulated_ns: int = 0
     faults: int = 0
+    filled: int = 0
     fills: int = 0
     answers: int = 0
     has_future: int = 0
@@ -167,6 +169,7 @@ class _Battery:
     def _count(self, entries: Entries) -> None:
         tried = self.tried
         tried.fills = len(entries[EntryKind.VENUE_LEDGER])
+        tried.filled = int(tried.fills > 0)
         tried.answers = sum(not entry.words["outcome"] for entry in entries[EntryKind.OUTCOME])
         tried.faults = sum(e.words["reason"] in _FAULTS for e in entries[EntryKind.ATTEMPT])
         tried.faults += sum(

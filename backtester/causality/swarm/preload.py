@@ -6,6 +6,7 @@ No thread is started, as a fork copies none: the scenarios run, and their result
 from __future__ import annotations
 
 import gc
+import os
 from contextlib import suppress
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from hypothesis import HealthCheck, Phase, given, seed, settings
 import backtester.causality.swarm.trial
 from backtester.causality.probe import Subject, run_of
 from backtester.causality.strategies import Example, scenarios
+from backtester.causality.workers import WARM_UP
 from backtester.loading import open_catalog
 from backtester.scenario import load_scenario
 from clock.errors import SimulationError
@@ -34,13 +36,14 @@ def _warm_up(example: Example) -> None:
             pass
 
 
-seed(0)(
-    settings(
-        max_examples=12,
-        phases=(Phase.generate,),
-        database=None,
-        deadline=None,
-        suppress_health_check=list(HealthCheck),
-    )(given(scenarios())(_warm_up))
-)()
-gc.freeze()  # or the first collection of every fork would copy all of it
+if WARM_UP in os.environ:
+    seed(0)(
+        settings(
+            max_examples=12,
+            phases=(Phase.generate,),
+            database=None,
+            deadline=None,
+            suppress_health_check=list(HealthCheck),
+        )(given(scenarios())(_warm_up))
+    )()
+    gc.freeze()  # or the first collection of every fork would copy all of it

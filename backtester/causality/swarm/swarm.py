@@ -19,6 +19,10 @@ Progress = Callable[[int, int], None]
 
 _PRELOAD = "backtester.causality.swarm.preload"
 _HOUR_NS = 3_600_000_000_000
+_SUMS = (
+    "examples", "refused", "runs", "simulated_ns", "faults", "filled", "fills", "answers",
+    "has_future",
+)  # fmt: skip
 
 
 @dataclass
@@ -33,6 +37,7 @@ class Totals:
         runs: Runs made of them.
         simulated_ns: Simulated time of all runs.
         faults: Attempts that injected faults ended, and orders turned away at the venue's door.
+        filled: Scenarios in which anything was filled.
         fills: Executions at the venue, in one run of each scenario.
         answers: Answers of models, likewise.
         has_future: Other futures that changed something.
@@ -48,6 +53,7 @@ class Totals:
     runs: int = 0
     simulated_ns: int = 0
     faults: int = 0
+    filled: int = 0
     fills: int = 0
     answers: int = 0
     has_future: int = 0
@@ -61,9 +67,8 @@ class Totals:
     def add(self, trial: Trial) -> None:
         """Count a seed."""
         self.seeds += 1
-        for name in ("examples", "refused", "runs", "simulated_ns", "faults", "fills", "answers"):
+        for name in _SUMS:
             setattr(self, name, getattr(self, name) + getattr(trial, name))
-        self.has_future += trial.has_future
         if trial.failure:
             self.failures.append(trial)
 

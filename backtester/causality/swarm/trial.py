@@ -44,7 +44,7 @@ class Trial:
         seconds: How long it took.
         failure: What broke a law, with its traceback; empty where nothing did.
         kept: Folder of the scenario that did, where it was made small and kept.
-        runs, simulated_ns, faults, fills, answers, has_future: Sums of those of `Tried`.
+        runs, simulated_ns, faults, filled, fills, answers, has_future: Sums of those of `Tried`.
     """
 
     seed: int
@@ -57,6 +57,7 @@ class Trial:
     runs: int = 0
     simulated_ns: int = 0
     faults: int = 0
+    filled: int = 0
     fills: int = 0
     answers: int = 0
     has_future: int = 0

@@ -8,14 +8,20 @@ from typing import Any
 
 import pytest
 
+from backtester import account
 from backtester.causality import (
     assert_ahead_equals_lockstep,
     assert_chunk_invariant,
+    assert_conserves,
     assert_deterministic,
     assert_future_blind,
+    assert_in_order,
+    assert_known_at,
 )
 from backtester.cli import _exit_code
 from backtester.scenario import load_scenario
+from featurizer.errors import LookaheadError
+from tests.mutants import books_and_host, looking_ahead
 
 pytestmark = pytest.mark.slow
 
@@ -184,6 +190,9 @@ def test_the_laws_hold_for_an_honest_scenario(folder: Path) -> None:
     assert_chunk_invariant(scenario, rows=(251, 17))
     assert_ahead_equals_lockstep(scenario)
     assert_future_blind(scenario, cuts=8)
+    assert_conserves(scenario)
+    assert_in_order(scenario)
+    assert_known_at(scenario)
 
 
 def test_each_law_fails_where_it_is_broken(folder: Path) -> None:
@@ -197,6 +206,28 @@ def test_each_law_fails_where_it_is_broken(folder: Path) -> None:
         assert_ahead_equals_lockstep(path)
     with pytest.raises(AssertionError, match="law 2"):
         assert_future_blind(path, cuts=2)
+
+
+def test_what_user_code_cannot_break_fails_on_a_defect_of_ours(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scenario = load_scenario(write(folder, "mine_checked.Honest"))
+    with monkeypatch.context() as patch:
+        books_and_host.fee_rounded_down(patch)
+        assert_conserves(scenario)  # a fee is what the venue says: the law of money looks at that
+    with monkeypatch.context() as patch:
+        looking_ahead.features_one_step_ahead(patch)
+        with pytest.raises((AssertionError, LookaheadError)):
+            assert_known_at(scenario)
+    with monkeypatch.context() as patch:
+        release_all_of_the_cost(patch)
+        with pytest.raises(AssertionError, match="`realised` of booking"):
+            assert_conserves(scenario)
+
+
+def release_all_of_the_cost(patch: pytest.MonkeyPatch) -> None:
+    """A part that is closed takes the whole cost of the position with it."""
+    patch.setattr(account, "_part", lambda whole, part, of: whole)
 
 
 def test_the_plugin_fails_a_test_whose_scenario_leaks(folder: Path, pytester_run: Any) -> None:

@@ -42,7 +42,7 @@ def test_every_law_holds_on_what_is_drawn_and_half_of_it_bites(trials: list[Tria
     examples = sum(trial.examples for trial in trials)
     assert examples == 4 * len(SEEDS)
     assert sum(trial.has_future for trial in trials) >= examples
-    assert sum(trial.fills for trial in trials) >= examples
+    assert 2 * sum(trial.filled for trial in trials) >= examples
     assert sum(trial.answers for trial in trials) >= examples
 
 
@@ -138,3 +138,6 @@ def test_the_command_logs_its_seeds_and_tells_its_totals(
     assert sorted(line["seed"] for line in logged) == [1, 2]
     assert totals["examples"] == sum(trial.examples for trial in trials[:2])
     assert totals["fills"] == sum(trial.fills for trial in trials[:2])
+    assert _exit_code(["swarm", "--again", "2", "--json"]) == 0
+    again = json.loads(capsys.readouterr().out)
+    assert (again["seeds"], again["fills"]) == (1, trials[1].fills)
