@@ -123,10 +123,11 @@ def median_us(asked: dict[str, Way], rows: Any, calls: int) -> dict[str, float]:
         for _ in range(3):
             way(rows)
         taken[name].clear()
-    order = list(asked.items())
+    generator, names = np.random.default_rng(3), list(asked)
     for _ in range(calls):
-        order.append(order.pop(0))  # nobody always finds the caches as the same other left them
-        for name, way in order:
+        # shuffled: nobody always finds the caches as the same other left them
+        for name in generator.permutation(names).tolist():
+            way = asked[name]
             begun = time.perf_counter_ns()
             way(rows)
             taken[name].append(time.perf_counter_ns() - begun)

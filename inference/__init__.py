@@ -14,6 +14,7 @@ _HOMES = {
     "InferenceLoop": "inference.loop",
     "ModelFailedError": "inference.errors",
     "ModelNotFoundError": "inference.errors",
+    "ModelSpec": "inference.models",
     "Outcome": "inference.schedule",
     "Outcomes": "inference.schedule",
     "Predictor": "inference.predictors.base",
@@ -21,7 +22,10 @@ _HOMES = {
     "Registry": "inference.registry",
     "Rows": "inference.rows",
     "TrainingRecord": "inference.predictors.base",
+    "load_model": "inference.models",
     "load_predictor": "inference.predictors.base",
+    "model_specs": "inference.models",
+    "probabilities_of": "inference.predictors.base",
     "train_xgboost": "inference.training",
 }
 
@@ -31,6 +35,7 @@ __all__ = [
     "InferenceLoop",
     "ModelFailedError",
     "ModelNotFoundError",
+    "ModelSpec",
     "Outcome",
     "Outcomes",
     "Predictor",
@@ -38,7 +43,10 @@ __all__ = [
     "Registry",
     "Rows",
     "TrainingRecord",
+    "load_model",
     "load_predictor",
+    "model_specs",
+    "probabilities_of",
     "train_xgboost",
 ]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -79,6 +80,8 @@ class XGBoostPredictor(LoadedPredictor):
         super().__init__(booster.feature_names, facts, accepts_nan=accepts_nan)
         self.booster = booster
         self._in_place = _predicts_in_place(booster)
+        told = json.loads(booster.save_config())
+        self._objective = str(told["learner"]["objective"]["name"])
         rows = made_up_rows(len(self.feature_names)) if probe is None else probe
         columns = self._library(rows[:1]).size
         self._column: int | None = None
@@ -144,10 +147,9 @@ class XGBoostPredictor(LoadedPredictor):
         Of `binary:logistic` the second column is the predicted value.
         """
         found = self._library(values)
-        objective = self._objective
-        if objective == "binary:logistic":
+        if self._objective == "binary:logistic":
             return np.column_stack((1.0 - found, found))
-        return found if objective == "multi:softprob" else None
+        return found if self._objective == "multi:softprob" else None
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -158,12 +160,6 @@ class XGBoostPredictor(LoadedPredictor):
             columns = self._library(np.zeros((1, len(self.feature_names)))).size
             return tuple(map(str, range(columns)))
         return ()
-
-    @property
-    def _objective(self) -> str:
-        import json
-
-        return str(json.loads(self.booster.save_config())["learner"]["objective"]["name"])
 
     def _library(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
         if self._in_place:

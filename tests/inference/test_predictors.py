@@ -11,6 +11,7 @@ import xgboost
 
 from inference.errors import PredictorError
 from inference.predictors import Predictor, load_predictor
+from inference.predictors.ubjson import fault_in_ubjson
 from inference.predictors.xgboost import CARD, XGBoostPredictor
 
 pytestmark = pytest.mark.slow
@@ -73,6 +74,16 @@ def test_a_model_file_without_anything_beside_it_is_enough(tmp_path: Path) -> No
         assert predictor.feature_names == ("a", "b")
         assert predictor.training is None
         assert predictor.batch_invariant
+
+
+def test_a_binary_model_that_was_cut_short_anywhere_is_noticed_and_a_whole_one_is_not() -> None:
+    content = bytes(booster(["a", "b"]).save_raw("ubj"))
+    assert fault_in_ubjson(content) == ""
+    assert [fault_in_ubjson(content[:end]) for end in range(len(content))].count("") == 0
+    assert "follows its end" in fault_in_ubjson(content + b"}")
+    assert "no value begins with" in fault_in_ubjson(b"{i\x01a?}")
+    assert "where a length must be" in fault_in_ubjson(b"{?")
+    assert "no value begins with" in fault_in_ubjson(b"[" * 100 + b"]" * 100)
 
 
 def test_a_predictor_survives_pickling() -> None:

@@ -168,6 +168,20 @@ def test_a_training_whose_artifact_is_gone_is_repeated(
     assert again.model.digest == second.model.digest
 
 
+def test_an_artifact_that_is_not_what_was_registered_is_refused_and_trained_again(
+    trained: tuple[Registry, TrainedModel], tmp_path: Path
+) -> None:
+    shutil.copytree(trained[0].root, tmp_path, dirs_exist_ok=True)
+    registry = Registry(tmp_path)
+    made = train(registry, rounds=9)
+    file = made.model.path / "model.ubj"
+    file.write_bytes(file.read_bytes()[:-1] + b"]")
+    with pytest.raises(ModelNotFoundError, match="is not what was registered"):
+        registry.resolve(made.model.uri)
+    again = train(registry, rounds=9)
+    assert (again.reused, again.model.digest) == (False, made.model.digest)
+
+
 def test_run_uris_and_paths_lead_to_the_same_artifact(
     trained: tuple[Registry, TrainedModel],
 ) -> None:
