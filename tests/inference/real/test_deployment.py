@@ -215,6 +215,19 @@ def test_a_full_queue_refuses_and_a_closed_client_says_so(
     assert "full" not in [one.name for one in statuses()]
 
 
+def test_a_model_that_hangs_costs_its_replica_and_the_next_one_answers(
+    cluster: RayCluster, folder: Path
+) -> None:
+    config = moody(folder / "hangs.json", max_ongoing_requests=2, health_check_timeout="2s")
+    found = deploy(cluster, config, name="hangs")
+    client = found.backend()
+    hanging = client.submit(row(SLEEP, 600.0)).result(60)
+    assert (hanging.outcome, hanging.reason) == (Outcome.FAILED, Reason.CRASHED)
+    assert client.submit(row(SUM, 4.0)).result(60).value == 4.0
+    client.close()
+    found.delete()
+
+
 def test_a_model_that_cannot_be_loaded_is_one_sentence(cluster: RayCluster, folder: Path) -> None:
     config = moody(folder / "broken.json")
     (folder / "broken.json").write_text("{}")
