@@ -2,7 +2,7 @@
 
 Ray allows one connection a process, so there is one `RayCluster` at a time. What we started ends
 with us: on leaving the block, by whatever exception (Ctrl-C and SIGTERM raise one), and when this
-process is killed, as Ray's own processes then lose their parent and its workers their raylet.
+process is killed (see `guard`).
 """
 
 from __future__ import annotations
@@ -10,51 +10,112 @@ from __future__ import annotations
 import logging
 import os
 import shutil
+import signal
+import subprocess
+import sys
 import tempfile
-import warnings
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from clock.errors import InputError
-from inference.errors import ServingError
+from inference.errors import NoClusterError, ServingError
+from inference.ray_serve.quiet import quiet_ray, quiet_serve
+from inference.ray_serve.watchdog import Watchdog
 
 __all__ = ["RayCluster", "ray_cluster"]
 
 OBJECT_STORE_BYTES = 100_000_000
 """Rows and replies are small: they travel inside messages and hardly touch the store."""
 
-_ENVIRONMENT = {
-    "RAY_USAGE_STATS_ENABLED": "0",
-    "RAY_SERVE_LOG_TO_STDERR": "0",
-    "GRPC_VERBOSITY": "ERROR",
-}
-_LOG = logging.getLogger("lightcone.ray")
+LOST_AFTER_S = {True: 1.5, False: 10.0}
+"""How long a head of our own, or of another's, may be silent: only another's may come back."""
+
+Lost = Callable[[str], None]
 
 
 class RayCluster:
     """The connection of this process to a Ray.
 
     Attributes:
-        address: `host:port`, by which another process connects.
+        address: `host:port`, by which another process of a machine of the cluster connects.
         own: Whether we started it, and stop it on `close`.
+        lost: What happened, in a sentence, if the cluster is gone; else an empty text.
     """
 
-    def __init__(self, address: str, *, own: bool, folder: Path | None = None) -> None:
+    def __init__(self, address: str, *, own: bool, guard: Guard | None = None) -> None:
         self.address = address
         self.own = own
-        self._folder = folder
+        self.lost = ""
+        self._guard = guard
         self._open = True
+        self._lock = threading.Lock()
+        self._told: list[Lost] = []
+        self._watchdog = Watchdog(_servers(address), LOST_AFTER_S[own], self._lose)
+
+    def when_lost(self, tell: Lost) -> None:
+        """Have a function called, in another thread, if the cluster is lost; at once if it is."""
+        with self._lock:
+            self._told.append(tell)
+            lost = self.lost
+        if lost:
+            tell(lost)
+
+    def forget(self, tell: Lost) -> None:
+        """Call a function no longer."""
+        with self._lock, suppress(ValueError):
+            self._told.remove(tell)
 
     def close(self) -> None:
         """Disconnect, and stop the Ray that we started; idempotent."""
-        if not self._open:
-            return
-        self._open = False
-        _disconnect()
-        if self._folder is not None:
-            shutil.rmtree(self._folder, ignore_errors=True)
+        with self._lock:
+            was_open, self._open = self._open, False
+        self._watchdog.stop()
+        if was_open:
+            _disconnect()
+        if self._guard is not None:
+            self._guard.close()
+
+    def _lose(self, why: str) -> None:
+        with self._lock:
+            self.lost = f"the Ray at {self.address} is gone: {why}"
+            told = list(self._told)
+            was_open, self._open = self._open, False
+        for tell in told:
+            tell(self.lost)
+        if was_open:
+            _disconnect()  # before Ray ends this process for the loss of its head
+
+
+class Guard:
+    """The process that ends our Ray if we cannot, and the folder that both know it by."""
+
+    def __init__(self) -> None:
+        # short, as the path of a socket below it has at most 107 characters
+        self.folder = Path(tempfile.mkdtemp(prefix=f"lightcone-ray-{os.getpid()}-", dir="/tmp"))
+        self._process = subprocess.Popen(
+            [
+                sys.executable,
+                "-I",
+                "-S",
+                str(Path(__file__).with_name("guard.py")),
+                str(os.getpid()),
+                str(self.folder),
+            ],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,  # Ctrl-C is for us, and it has work to do after that
+        )
+
+    def close(self) -> None:
+        """Let it end what is left, and wait for it; idempotent."""
+        if self._process.stdin is not None:
+            self._process.stdin.close()
+        with suppress(subprocess.TimeoutExpired):
+            self._process.wait(10)
+        shutil.rmtree(self.folder, ignore_errors=True)
 
 
 @contextmanager
@@ -62,62 +123,64 @@ def ray_cluster(address: str | None = None, *, num_cpus: int | None = None) -> I
     """Start a Ray on this machine, or connect to one, for the length of a block.
 
     Call it from the main thread, or from one that lives as long as the block: the kernel ends our
-    Ray with the thread that started it.
+    Ray with the thread that started it. From the main thread, SIGTERM raises SystemExit meanwhile.
 
     Args:
-        address: `host:port` of a running cluster; None starts one of our own.
+        address: `host:port` of a running cluster, from one of its machines; None starts our own.
         num_cpus: How many processors our own may give away; by default as many as there are.
 
     Raises:
-        ServingError: If this process is connected already, or there is no Ray at the address.
+        NoClusterError: If there is no Ray at the address.
+        ServingError: If this process is connected already, or Ray does not start.
     """
-    cluster = _start(num_cpus) if address is None else _connect(address)
-    try:
-        yield cluster
-    finally:
-        cluster.close()
+    with _ending_on_sigterm() as take_over:
+        cluster = _start(num_cpus) if address is None else _connect(address)
+        try:
+            take_over()
+            yield cluster
+        finally:
+            cluster.close()
 
 
 def _start(num_cpus: int | None) -> RayCluster:
-    ray = _quiet_ray()
-    # short, as the path of a socket below it has at most 107 characters
-    folder = Path(tempfile.mkdtemp(prefix=f"lightcone-ray-{os.getpid()}-", dir="/tmp"))
+    ray = _unconnected()
+    guard = Guard()
     try:
         context = ray.init(
             address="local",
             num_cpus=num_cpus,
             include_dashboard=False,
             object_store_memory=OBJECT_STORE_BYTES,
-            _temp_dir=str(folder),
+            _temp_dir=str(guard.folder),
             **_QUIETLY,
         )
         _start_serve()
-        return RayCluster(str(context.address_info["gcs_address"]), own=True, folder=folder)
+        return RayCluster(str(context.address_info["gcs_address"]), own=True, guard=guard)
+    except Exception as error:
+        _disconnect()
+        guard.close()
+        raise ServingError(f"Ray does not start on this machine: {_first_line(error)}") from error
     except BaseException:
         _disconnect()
-        shutil.rmtree(folder, ignore_errors=True)
+        guard.close()
         raise
 
 
 def _connect(address: str) -> RayCluster:
-    ray = _quiet_ray()
+    ray = _unconnected()
     try:
         ray.init(address=address, **_QUIETLY)
         _start_serve()
-    except (ConnectionError, RuntimeError, TimeoutError, ValueError) as error:
+        return RayCluster(address, own=False)
+    except Exception as error:
         _disconnect()
-        first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise NoClusterError(
-            f"`--address` must lead to a running Ray: got '{address}' ({first})."
+            f"there must be a running Ray at the address: got '{address}' ({_first_line(error)}). "
+            "Start one there, or leave the address out to have one started here."
         ) from error
     except BaseException:
         _disconnect()
         raise
-    return RayCluster(address, own=False)
-
-
-class NoClusterError(ServingError, InputError):
-    """There is no Ray where one was expected."""
 
 
 _QUIETLY: dict[str, Any] = {
@@ -127,29 +190,14 @@ _QUIETLY: dict[str, Any] = {
 }
 
 
-def _quiet_ray() -> Any:
-    for name, value in _ENVIRONMENT.items():
-        os.environ.setdefault(name, value)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # its own use of other libraries
-        import ray
-        import ray.serve
-        from ray._private import worker
-    for name in ("ray", "ray.serve"):  # the import sets them
-        logging.getLogger(name).setLevel(logging.ERROR)
+def _unconnected() -> Any:
+    ray = quiet_ray()
     if ray.is_initialized():
         raise ServingError(
             "a process connects to one Ray at a time: this one is connected already. Close that "
             "connection first, or use it."
         )
-    # Ray prints what its raylet has to say on standard output, which belongs to our caller
-    worker.print_to_stdstream = _to_the_log
     return ray
-
-
-def _to_the_log(data: dict[str, Any], ignore_prefix: bool = False) -> None:
-    for line in data.get("lines", ()):
-        _LOG.info("%s: %s", data.get("pid"), line)
 
 
 def _start_serve() -> None:
@@ -159,7 +207,7 @@ def _start_serve() -> None:
         proxy_location="Disabled",
         logging_config={"log_level": "WARNING", "enable_access_log": False},
     )
-    logging.getLogger("ray.serve").setLevel(logging.ERROR)
+    quiet_serve()
 
 
 def _disconnect() -> None:
@@ -169,4 +217,45 @@ def _disconnect() -> None:
     # the first job of every cluster has the same id, so that Serve would take a new one for the old
     with suppress(Exception):
         context._disconnect()
-    ray.shutdown()
+    with suppress(Exception):
+        ray.shutdown()
+
+
+def _servers(address: str) -> list[tuple[str, tuple[str, int]]]:
+    """Return the servers on which this process depends: the head's, and its own node's."""
+    import ray
+
+    host, _, port = address.rpartition(":")
+    servers = [("head", (host, int(port)))]
+    mine = ray.get_runtime_context().get_node_id()
+    for node in ray.nodes():
+        if node["NodeID"] == mine:
+            place = (str(node["NodeManagerAddress"]), int(node["NodeManagerPort"]))
+            servers.append(("node", place))
+    return servers
+
+
+@contextmanager
+def _ending_on_sigterm() -> Iterator[Callable[[], None]]:
+    """Give a function after which SIGTERM raises SystemExit; what it did before is restored."""
+    if threading.current_thread() is not threading.main_thread():
+        yield lambda: None
+        return
+    before = signal.getsignal(signal.SIGTERM)
+    # Ray sets a handler of its own when it connects, which aborts after ours
+    try:
+        yield lambda: _raise_on(signal.SIGTERM)
+    finally:
+        signal.signal(signal.SIGTERM, before if before is not None else signal.SIG_DFL)
+
+
+def _raise_on(number: int) -> None:
+    def leave(got: int, frame: Any) -> None:
+        raise SystemExit(128 + got)
+
+    signal.signal(number, leave)
+
+
+def _first_line(error: BaseException) -> str:
+    lines = str(error).strip().splitlines()
+    return lines[0] if lines else type(error).__name__
