@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 __all__ = ["PAPER_WINDOW_ROWS", "PaperRun", "run_paper"]
 
-PAPER_WINDOW_ROWS = 2_048
+PAPER_WINDOW_ROWS = 512
 """Rows of the densest stream in a window: what opening one takes is time in which nothing runs."""
 
 LATE_AFTER_NS = 1_000_000
