@@ -6,6 +6,8 @@ import gc
 import os
 import platform
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import wait
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -20,6 +22,7 @@ from backtester.paper.recording import measured_frame
 from backtester.paper.timeline import PacedTimeline
 from backtester.run import Progress, Run
 from backtester.serving_records import loop_records
+from clock.errors import SimulationError
 from clock.units import format_instant
 from clock.wall import WallClock
 
@@ -33,12 +36,13 @@ if TYPE_CHECKING:
 
 __all__ = ["PAPER_WINDOW_ROWS", "PaperRun", "run_paper"]
 
-PAPER_WINDOW_ROWS = 2_048
+PAPER_WINDOW_ROWS = 512
 """Rows of the densest stream in a window: what opening one takes is time in which nothing runs."""
 
 LATE_AFTER_NS = 1_000_000
 MAX_LAG_NS = 100_000_000
 _WARM_UP_NS = 10_000_000_000
+_WARM_UP_WAIT_S = 30.0
 _ERRORS_TOLD = 5
 _MS = 1_000_000
 
@@ -55,7 +59,11 @@ class PaperRun(Run):
         clock: Scenario time that passes with the host's; restarted when the run begins.
         doorbell: What the run sleeps by.
         max_lag_ns: A lag above it is told as exceeding what a paper run can be trusted with.
-        on_start: Given the run's pacer before the first event: to stop it from elsewhere.
+        keep_trace: As in `run_scenario`.
+
+    Attributes:
+        pacer: Its `stop` ends the run early.
+        stopped: Why it ended early, None where it did not.
     """
 
     _in_chunks = True
@@ -229,15 +237,21 @@ def _warm_up(
     """Load and compile what the run will need: a first call of each kernel takes up to a second.
 
     The first seconds are backtested event by event, with a strategy of its own, and each deployment
-    predicts one row.
+    is asked about one row. What goes wrong here goes wrong again in the run, and is told there.
     """
     data = scenario.data
     until = min(data.until, data.start + _WARM_UP_NS)
     short = scenario.model_copy(update={"data": data.model_copy(update={"until": until})})
-    Run(short, strategy, catalog, models, mode="lockstep").execute()
-    for of_loop in backends.values():
-        for backend in of_loop.values():
-            backend.predict(np.zeros((1, len(backend.feature_names))))
+    with suppress(SimulationError):
+        Run(short, strategy, catalog, models, mode="lockstep").execute()
+    asked = [
+        backend.submit(np.zeros(len(backend.feature_names)))
+        for of_loop in backends.values()
+        for backend in of_loop.values()
+    ]
+    wait(asked, _WARM_UP_WAIT_S)
+    for future in asked:
+        future.cancel()
 
 
 def _host() -> dict[str, Any]:

@@ -205,6 +205,31 @@ def test_scenario_time_may_pass_faster_and_real_latencies_grow_with_it(tmp_path:
     assert run.pacer.clock.host_now == HOST_START + 900 * MS // 4
 
 
+class Asks(Flips):
+    """Asks on its own at every fifth quote, too."""
+
+    submits_requests = True
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.quotes = 0
+
+    def on_quote(self, ctx: Any, quote: Any) -> None:
+        self.quotes += 1
+        if self.quotes % 5 == 0:
+            ctx.inference.submit((float(self.quotes), 0.0))
+
+
+@pytest.mark.slow
+def test_a_strategy_s_own_requests_are_answered_in_real_time_too(tmp_path: Path) -> None:
+    desk = Desk(tmp_path, loop={"max_in_flight": 8})
+    result, _ = desk.paper(6 * MS, Asks())
+    backtest = desk.backtest("6ms", Asks())
+    assert_same_run(result, backtest)
+    own = result.predictions.filter(pl.col("own") & (pl.col("outcome") == "completed"))
+    assert len(own) > 20
+
+
 @pytest.mark.slow
 def test_a_late_host_is_told_and_nothing_is_known_too_early(tmp_path: Path) -> None:
     strategy = Flips()

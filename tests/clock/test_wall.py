@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import pytest
+
 from clock import Clock, Rank
 from clock.base import NEVER
 from clock.wall import WallClock, host_ns
@@ -90,3 +92,35 @@ def test_a_cancelled_action_does_not_run_and_a_failing_one_loses_no_other() -> N
         except KeyError:
             ran.append("failed")
     assert ran == ["failed", "child", "other"]
+
+
+def test_a_time_may_pass_with_the_host_s_from_another_instant_and_faster() -> None:
+    host = Host()
+    clock = WallClock(host.read, host.sleep, start=50_000, speed=4.0)
+    host.time += 250
+    assert clock.now == 51_000
+    assert (clock.host_now, clock.instant_of(1100), clock.host_of(50_400)) == (1250, 50_400, 1100)
+    for instant in range(50_000, 50_020):
+        assert clock.instant_of(clock.host_of(instant)) >= instant
+        assert clock.instant_of(clock.host_of(instant) - 1) < instant
+    ran: list[int] = []
+    clock.call_at(51_800, lambda: ran.append(clock.now))
+    clock.run_until(52_000)
+    assert (ran, host.slept) == ([51_800], [200, 50])
+    clock.restart(9)
+    assert (clock.now, clock.due) == (9, NEVER)
+
+
+def test_instants_of_today_are_exact_at_the_host_s_own_speed() -> None:
+    host = Host()
+    host.time = 1_764_000_000_123_456_789
+    clock = WallClock(host.read, start=1_723_161_298_000_000_001)
+    host.time += 7
+    assert clock.now == 1_723_161_298_000_000_008
+    assert WallClock(host.read).instant_of(host.time) == host.time
+
+
+@pytest.mark.parametrize("given", [{"speed": 0.0, "start": 1}, {"speed": 2.0}])
+def test_a_speed_that_makes_no_sense_is_refused(given: dict[str, float]) -> None:
+    with pytest.raises(ValueError, match="`speed` must be above 0, and 1 without a `start`"):
+        WallClock(**given)  # type: ignore[arg-type]

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import Phase, given, reject, settings
+from hypothesis import given, reject, settings
 from pydantic import ValidationError
 
 from inference.loop import InferenceLoop
@@ -168,14 +168,14 @@ def compare(block: Block, rows: Rows) -> tuple[LoopOutput, LoopOutput]:
 
 
 @pytest.mark.slow
-@settings(max_examples=int(__import__("os").environ.get("N", "60")), phases=[Phase.generate])
+@settings(max_examples=60)
 @given(block=blocks(nan=True), rows=row_streams())
 def test_the_same_replies_make_the_same_records(block: Block, rows: Rows) -> None:
     compare(block, rows)
 
 
 @pytest.mark.slow
-@settings(max_examples=int(__import__("os").environ.get("N", "40")), phases=[Phase.generate])
+@settings(max_examples=40)
 @given(block=pressed(), rows=row_streams())
 def test_so_it_is_when_much_goes_wrong(block: Block, rows: Rows) -> None:
     compare(block, rows)

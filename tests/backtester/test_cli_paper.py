@@ -1,0 +1,168 @@
+"""`lightcone paper` on the real clock, for a second or less of it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from backtester.cli import main
+from backtester.commands.paper import INTERRUPTED
+from backtester.result import load_result
+from tests.backtester.worlds import ALPHA, MIDS, Quote, content, make_catalog
+
+MODEL = """
+import numpy as np
+
+class Leans:
+    feature_names, batch_invariant, accepts_nan = ("mid", "imbalance"), True, False
+    digest, version, training = "0" * 64, "1", None
+
+    @classmethod
+    def load(cls, path, version):
+        return cls()
+
+    def predict(self, values):
+        if (values[:, 0] > {breaks_above}).any():
+            raise ZeroDivisionError("too high")
+        return values[:, 1]
+"""
+STOPS = """
+import signal
+from backtester.strategies import MLStrategy
+
+class Stops(MLStrategy):
+    def on_prediction(self, ctx, prediction):
+        super().on_prediction(ctx, prediction)
+        self.heard = getattr(self, "heard", 0) + 1
+        if self.heard == 20 and signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
+            signal.raise_signal(signal.SIGINT)
+"""
+
+
+@pytest.fixture(autouse=True)
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Run commands from a folder of their own, with a market, a model and a strategy in it."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / "model.txt").write_text("leans")
+    quotes = [
+        Quote(n * 7.0, bid=90 + n % 5, ask=92 + n % 5, bid_quantity=5 + 10 * (n // 9 % 2))
+        for n in range(110)
+    ]
+    make_catalog(tmp_path / "market", {ALPHA: quotes})
+    return tmp_path
+
+
+def write(name: str, *, breaks_above: float = 1e9, **settings: Any) -> str:
+    """Write a scenario, and a model in a module of its own, as modules are loaded once."""
+    Path(f"answers_{name}.py").write_text(MODEL.format(breaks_above=breaks_above))
+    loop = {
+        "model_uri": "model.txt",
+        "predictor_class_name": f"answers_{name}.Leans",
+        "polling": "on_feature",
+        "max_in_flight": 8,
+        **settings.pop("loop", {}),
+    }
+    params = {"buy_delta": 0.0, "sell_delta": 0.0, "quantity": 0.1}
+    strategy = {"class": "backtester.strategies.MLStrategy", "params": params}
+    chosen = {"until": 700, "featurizer": {**MIDS, "sampling": "10ms"}, "strategy": strategy}
+    mapping = content("market", [ALPHA], **{**chosen, **settings, "inference": loop})
+    Path("small.yaml").write_text(yaml.safe_dump({**mapping, "name": name}))
+    return "small.yaml"
+
+
+def code(*arguments: str) -> int:
+    with pytest.raises(SystemExit) as leave:
+        main(list(arguments))
+    assert isinstance(leave.value.code, int)
+    return leave.value.code
+
+
+@pytest.mark.slow
+def test_a_paper_run_takes_its_time_and_is_compared_with_its_backtest(
+    here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = write("timed")
+    assert code("run", file, "--no-report") == 0
+    capsys.readouterr()
+    assert code("paper", file, "--against", "runs/timed", "--no-report", "--json") == 0
+    summary = json.loads(capsys.readouterr().out)
+    assert summary["kind"] == "paper"
+    paper = summary["paper"]
+    assert (paper["backend"], paper["speed"], paper["stopped"]) == ("local", 1.0, None)
+    counts = summary["predictions"]
+    assert counts["completed"] + counts["in_flight"] == counts["submitted"] == 70
+    assert paper["lag"]["events"] > 150
+    assert summary["orders"] > 5
+    assert summary["paired"]["orders"]["backtest"] > 5
+    saved = load_result(here / "runs" / "timed-paper")
+    assert saved.summary == summary
+    assert saved.measured is not None
+    assert (saved.measured["service_time"].dt.total_nanoseconds() > 0).all()
+    setting = "{kind: profile, path: runs/timed-paper/measured.parquet}"
+    again = ("run", file, "--no-report", "--set", f"inference_config.service_time={setting}")
+    assert code(*again, "--out", "runs/fitted") == 0
+
+
+@pytest.mark.slow
+def test_ctrl_c_saves_what_happened_and_marks_it(
+    here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (here / "stops.py").write_text(STOPS)
+    params = {"buy_delta": 0.0, "sell_delta": 0.0, "quantity": 0.1}
+    file = write("stopped", strategy={"class": "stops.Stops", "params": params})
+    assert code("paper", file, "--no-report") == INTERRUPTED
+    printed = capsys.readouterr()
+    assert "Stopped at 2024-01-02T00:00:00" in printed.err
+    assert "interrupted" in printed.out
+    saved = load_result(here / "runs" / "stopped-paper")
+    assert saved.summary["paper"]["stopped"] == "interrupted"
+    assert 20 <= saved.summary["predictions"]["completed"] < 60
+    names = [path.name for path in (here / "runs").iterdir()]
+    assert names == ["stopped-paper"], "nothing half-written is left"
+
+
+@pytest.mark.slow
+def test_a_model_that_raises_fails_its_requests_and_the_run_goes_on(
+    here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    breaker = {"failure_threshold": 1, "open_for": "30ms", "fallback": "last_value"}
+    file = write("raises", breaks_above=94.5, loop={"circuit_breaker": breaker})
+    assert code("paper", file, "--no-report", "--for", "400ms", "--max-lag", "10s") == 0
+    printed = capsys.readouterr().out
+    assert "ZeroDivisionError: too high" in printed
+    summary = load_result(here / "runs" / "raises-paper").summary
+    assert summary["predictions"]["failed"] > 0
+    assert summary["serving"]["main"]["deployments"]["default"]["breaker"]["opened"] > 0
+    assert summary["until"] == "2024-01-02T00:00:00.4Z"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["--speed", "0"], "`--speed` must be above 0"),
+        (["--backend", "cloud"], "`--backend` must be one of local, ray_serve: got 'cloud'"),
+        (["--for", "0s"], "`--for` must be longer than 0"),
+        (["--for", "soon"], "`--for`: "),
+        (["--max-lag", "soon"], "`--max-lag`: "),
+        (["--against", "runs/none"], "must be the folder of a saved run"),
+        (["--address", "host:1"], "`--address` belongs to `--backend ray_serve`"),
+    ],
+)
+def test_a_wrong_option_is_one_message(
+    arguments: list[str], told: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert code("paper", write("wrong"), *arguments) == 2
+    assert told in capsys.readouterr().err
+
+
+def test_a_scenario_without_inference_cannot_be_run_on_paper(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    Path("none.yaml").write_text(yaml.safe_dump(content("market", [ALPHA], until=500)))
+    assert code("paper", "none.yaml") == 2
+    assert "`inference_config` must name a model for a paper run" in capsys.readouterr().err
