@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 __all__ = ["validate"]
 
-SLEEP = "{kind: lognormal, median: 20ms, p99: 45ms}"
+SLEEP = "{kind: lognormal, median: 16ms, p99: 36ms}"
 
 
 def validate(
