@@ -49,6 +49,7 @@ class RayServeBackend:
         self._clock = steady_clock_id()
         self._loop = asyncio.new_event_loop()
         self._out: dict[Future[Reply], tuple[int, asyncio.Task[None]]] = {}
+        self._many: set[asyncio.Task[Any]] = set()
         self._closing = False
         self._lost = ""
         self._thread = threading.Thread(
@@ -89,6 +90,8 @@ class RayServeBackend:
         parts = [values[i : i + CHUNK_ROWS] for i in range(0, len(values), CHUNK_ROWS)]
         try:
             found = self._wait(self._predict_all(parts), None)
+        except _GivenUpError as error:
+            raise ModelFailedError(f"`{self.application}`: {error}") from None
         except Exception as error:
             raise ModelFailedError(f"`{self.application}`: {outcome_of(error)[2]}") from error
         return np.concatenate([np.zeros(0), *found])
@@ -170,7 +173,7 @@ class RayServeBackend:
             entry[1].cancel()
 
     async def _give_up(self) -> None:
-        tasks = [task for _, task in self._out.values()]
+        tasks = [*(task for _, task in self._out.values()), *self._many]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
@@ -179,14 +182,28 @@ class RayServeBackend:
         return await self._handle.describe.remote()
 
     async def _predict_all(self, parts: list[NDArray[np.float64]]) -> list[NDArray[np.float64]]:
-        responses = [
-            self._handle.predict_many.remote(np.ascontiguousarray(part).tobytes(), len(part))
-            for part in parts
-        ]
-        return [np.frombuffer(await response, np.float64) for response in responses]
+        task = asyncio.current_task()
+        assert task is not None  # `_wait` makes one
+        if self._closing or self._lost:
+            raise _GivenUpError(self._given_up(utc_now()).error)
+        self._many.add(task)
+        try:
+            responses = [
+                self._handle.predict_many.remote(np.ascontiguousarray(part).tobytes(), len(part))
+                for part in parts
+            ]
+            return [np.frombuffer(await response, np.float64) for response in responses]
+        except asyncio.CancelledError:
+            raise _GivenUpError(self._given_up(utc_now()).error) from None
+        finally:
+            self._many.discard(task)
 
     def _wait(self, work: Coroutine[Any, Any, Any], within_s: float | None) -> Any:
         return asyncio.run_coroutine_threadsafe(work, self._loop).result(within_s)
+
+
+class _GivenUpError(ModelFailedError):
+    """Rows that were under way when the client was closed, or its cluster lost."""
 
 
 def _finish(future: Future[Reply], reply: Reply) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ from backtester.run import run_scenario
 from backtester.scenario import Scenario
 from inference.errors import ModelFailedError
 from inference.predictors.xgboost import XGBoostPredictor
-from inference.ray_serve import RayCluster, ray_cluster
+from inference.ray_serve import RayCluster, deploy
 from tests.backtester.worlds import ALPHA, MIDS, Quote, content, make_catalog
 
 pytestmark = [pytest.mark.slow, pytest.mark.real_serving]
@@ -30,10 +30,13 @@ class Exploding(XGBoostPredictor):
         return super().predict(values)
 
 
-@pytest.fixture(scope="module")
-def cluster() -> Iterator[RayCluster]:
-    with ray_cluster(num_cpus=2) as found:
-        yield found
+class Hanging(XGBoostPredictor):
+    """A model that never answers the rows that the run would ask."""
+
+    def predict(self, values: Any) -> Any:
+        if np.all(np.abs(values[:, 0] - 100.0) < 12.0):
+            threading.Event().wait(60)
+        return super().predict(values)
 
 
 @pytest.fixture
@@ -117,3 +120,27 @@ def test_a_model_that_fails_on_its_replica_ends_the_run_and_leaves_nothing(
     with pytest.raises(ModelFailedError, match="the weights are on fire"):
         run_scenario(failing, cluster=cluster)
     assert not applications()
+
+
+def test_rows_under_way_when_the_client_is_closed_are_given_up(
+    cluster: RayCluster, scenario: Any
+) -> None:
+    config = scenario(predictor_class_name=f"{__name__}.Hanging").inference_config["main"]
+    deployed = deploy(cluster, config, name="hanging")
+    backend, ended = deployed.backend(), []
+
+    def ask() -> None:
+        with pytest.raises(ModelFailedError, match="closed before the answer came") as raised:
+            backend.predict(np.full((5, 2), 100.0))
+        ended.append(raised.value)
+
+    asking = threading.Thread(target=ask)
+    asking.start()
+    deadline = 600
+    while not backend._many and deadline:
+        asking.join(0.05)
+        deadline -= 1
+    backend.close()
+    asking.join(20)
+    assert len(ended) == 1
+    deployed.delete()
