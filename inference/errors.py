@@ -6,6 +6,7 @@
         * FeatureMismatchError   a model that reads other columns than the rows have
         * PredictorError         a predictor class that cannot be found, built or used
         * NoClusterError         no Ray where one was expected (a ServingError too)
+        * NotOnRayError          a policy that Ray Serve does not have (a ServingError too)
         * NotDeployedError       no deployment of the name (a ServingError too)
     * ModelFailedError           a model raised, or answered in the wrong shape, during a run
     * ServingError               a real deployment cannot be made, found or reached
@@ -38,6 +39,10 @@ class ServingError(SimulationError):
 
 class NoClusterError(ServingError, InputError):
     """There is no Ray where one was expected."""
+
+
+class NotOnRayError(ServingError, InputError):
+    """A scenario asks of a real deployment what Ray Serve does not do."""
 
 
 class NotDeployedError(ServingError, InputError, LookupError):

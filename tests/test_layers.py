@@ -19,6 +19,7 @@ HOST_MODULES = {"time", "uuid", "secrets", "random"}
 HEAVY = {"mlflow", "ray", "xgboost", "matplotlib", "onnxruntime"}
 HEAVY_AT_THE_TOP = {
     "inference/predictors/xgboost.py",
+    "inference/ray_serve/routers.py",
     "backtester/causality/preload.py",
     "backtester/report/axes.py",
     "backtester/report/compare.py",

@@ -7,13 +7,22 @@ from typing import TYPE_CHECKING, Annotated, Any, Optional
 
 import typer
 
+from backtester.commands import serve_ray
+
 if TYPE_CHECKING:
     from backtester.scenario import Scenario
     from inference.config import InferenceConfig
 
 __all__ = ["app", "named"]
 
-app = typer.Typer(no_args_is_help=True, help="Plan a deployment, and explain an answer's latency.")
+app = typer.Typer(
+    no_args_is_help=True,
+    help="Plan a deployment, explain an answer's latency, and deploy on Ray Serve.",
+)
+app.command("deploy")(serve_ray.deploy)
+app.command("status")(serve_ray.status)
+app.command("scale")(serve_ray.scale)
+app.command("delete")(serve_ray.delete)
 
 
 @app.command("plan")

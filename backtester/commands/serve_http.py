@@ -28,8 +28,12 @@ def http(
     backend: Annotated[
         str, typer.Option(help="`local`: models in this process; `ray_serve`: its replicas.")
     ] = "local",
+    address: Annotated[
+        Optional[str],  # noqa: UP045 - typer reads the annotation at run time
+        typer.Option(help="With ray_serve: host:port of a cluster; by default a Ray of its own."),
+    ] = None,
     token_file: Annotated[
-        Optional[Path],  # noqa: UP045 - typer reads the annotation at run time
+        Optional[Path],  # noqa: UP045
         typer.Option(help="File with the bearer token; by default LIGHTCONE_HTTP_TOKEN, if set."),
     ] = None,
     max_rows: Annotated[int, typer.Option(min=1, help="Rows of one batch.")] = 10_000,
@@ -67,7 +71,7 @@ def http(
             from inference.ray_serve import ray_cluster
 
             loops = _loops(loaded, str(scenario))
-            deployments = on_ray_serve(stack.enter_context(ray_cluster()), loops)
+            deployments = on_ray_serve(stack.enter_context(ray_cluster(address)), loops)
         else:
             deployments = _in_process(loaded, str(scenario))
         from inference.http.app import make_app

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from collections import Counter
 from collections.abc import Coroutine
 from concurrent.futures import Future, InvalidStateError
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,10 +24,27 @@ from inference.schedule import Outcome, Reason
 if TYPE_CHECKING:
     from inference.ray_serve.cluster import RayCluster
 
-__all__ = ["RayServeBackend"]
+__all__ = ["Counts", "RayServeBackend"]
 
 CHUNK_ROWS = 4096
+CHUNKS_AT_ONCE = 8
 DESCRIBE_WITHIN_S = 30.0
+
+
+class Counts(NamedTuple):
+    """What became of the requests of a client."""
+
+    submitted: int
+    completed: int
+    rejected: int
+    failed: int
+    cancelled: int
+    """Taken back by whoever asked."""
+
+    @property
+    def ended(self) -> int:
+        """Requests of which nothing is under way."""
+        return self.completed + self.rejected + self.failed + self.cancelled
 
 
 class RayServeBackend:
@@ -48,8 +66,11 @@ class RayServeBackend:
         self._handle = serve.get_app_handle(application)
         self._clock = steady_clock_id()
         self._loop = asyncio.new_event_loop()
-        self._out: dict[Future[Reply], tuple[int, asyncio.Task[None]]] = {}
-        self._many: set[asyncio.Task[Any]] = set()
+        self._lock = threading.Lock()
+        self._submitted = 0
+        self._ended: Counter[Outcome | None] = Counter()
+        self._sent: dict[Future[Reply], int] = {}  # what is under way, and since when
+        self._tasks: dict[Future[Reply], asyncio.Task[None]] = {}
         self._closing = False
         self._lost = ""
         self._thread = threading.Thread(
@@ -68,32 +89,51 @@ class RayServeBackend:
         """The columns of a row, in the model's order."""
         return tuple(self.description.feature_names)
 
+    @property
+    def counts(self) -> Counts:
+        """What became of the requests so far."""
+        with self._lock:
+            completed, rejected, failed, cancelled = (
+                self._ended[kind]
+                for kind in (Outcome.COMPLETED, Outcome.REJECTED, Outcome.FAILED, None)
+            )
+            return Counts(self._submitted, completed, rejected, failed, cancelled)
+
     def submit(self, values: NDArray[np.float64]) -> Future[Reply]:
         """Send one row, shape (n_features,); never waits."""
         sent = utc_now()
         future: Future[Reply] = Future()
-        content = np.ascontiguousarray(values, np.float64).tobytes()
-        if self._closing or self._lost:
-            future.set_result(self._given_up(sent))
-            return future
-        self._loop.call_soon_threadsafe(self._begin, future, content, sent)
-        future.add_done_callback(self._take_back)
+        with self._lock:
+            self._submitted += 1
+            self._sent[future] = sent
+        future.add_done_callback(self._end)
+        if values.shape != (len(self.feature_names),):
+            _finish(future, _failed(sent, Reason.ERROR, self._wrong_shape(values)))
+        elif self._closing or self._lost:
+            _finish(future, self._given_up(sent))
+        else:
+            content = np.ascontiguousarray(values, np.float64).tobytes()
+            try:
+                self._loop.call_soon_threadsafe(self._begin, future, content, sent)
+            except RuntimeError:  # closed in this very moment
+                _finish(future, self._given_up(sent))
         return future
 
     def predict(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Return one value a row, shape (n,), for rows of shape (n, n_features); waits for them."""
-        columns = len(self.feature_names)
-        if values.ndim != 2 or values.shape[1] != columns:
-            raise FeatureMismatchError(
-                f"`{self.application}` reads rows of {columns} features: got shape {values.shape}."
-            )
+        """Return one value a row, shape (n,), for rows of shape (n, n_features); waits for them.
+
+        Rows go in chunks, past the batching; what the queue refuses is asked again.
+        """
+        if values.ndim != 2 or values.shape[1] != len(self.feature_names):
+            raise FeatureMismatchError(self._wrong_shape(values))
+        if self._closing or self._lost:
+            raise ModelFailedError(f"`{self.application}`: {self._given_up(0).error}")
         parts = [values[i : i + CHUNK_ROWS] for i in range(0, len(values), CHUNK_ROWS)]
         try:
             found = self._wait(self._predict_all(parts), None)
-        except _GivenUpError as error:
-            raise ModelFailedError(f"`{self.application}`: {error}") from None
         except Exception as error:
-            raise ModelFailedError(f"`{self.application}`: {outcome_of(error)[2]}") from error
+            what = self._lost or outcome_of(error)[2]
+            raise ModelFailedError(f"`{self.application}`: {what}") from error
         return np.concatenate([np.zeros(0), *found])
 
     def close(self) -> None:
@@ -102,27 +142,54 @@ class RayServeBackend:
             return
         self._closing = True
         self._cluster.forget(self._lose)
-        with suppress(Exception):
-            self._wait(self._give_up(), 5.0)
+        self._give_up()
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
         self._loop.close()
 
+    # --- in any thread -------------------------------------------------------------------------
+
     def _lose(self, why: str) -> None:
         self._lost = why
+        self._give_up()
+
+    def _give_up(self) -> None:
+        """End everything under way, whether or not the event loop still moves."""
         with suppress(Exception):
-            self._wait(self._give_up(), 5.0)
+            self._wait(self._cancel_all(), 3.0)
+        with self._lock:
+            left = list(self._sent.items())
+        for future, sent in left:
+            _finish(future, self._given_up(sent))
+
+    def _given_up(self, sent: int) -> Reply:
+        if self._lost:
+            return _failed(sent, Reason.CRASHED, self._lost)
+        return _failed(sent, Reason.CANCELLED, "the client was closed before the answer came")
+
+    def _end(self, future: Future[Reply]) -> None:
+        kind = None if future.cancelled() else future.result().outcome
+        with self._lock:
+            self._ended[kind] += 1
+            del self._sent[future]
+        if kind is None:
+            with suppress(RuntimeError):  # closed meanwhile
+                self._loop.call_soon_threadsafe(self._take_back, future)
+
+    def _wrong_shape(self, values: NDArray[np.float64]) -> str:
+        return (
+            f"`{self.application}` reads rows of {len(self.feature_names)} features: got shape "
+            f"{values.shape}."
+        )
+
+    def _wait(self, work: Coroutine[Any, Any, Any], within_s: float | None) -> Any:
+        return asyncio.run_coroutine_threadsafe(work, self._loop).result(within_s)
 
     # --- in the thread of the event loop -------------------------------------------------------
 
     def _begin(self, future: Future[Reply], content: bytes, sent: int) -> None:
-        if future.cancelled():
-            return
-        if self._closing or self._lost:
-            _finish(future, self._given_up(sent))
-            return
-        task = self._loop.create_task(self._ask(future, content, sent))
-        self._out[future] = (sent, task)
+        if not future.done():
+            self._tasks[future] = self._loop.create_task(self._ask(future, content, sent))
 
     async def _ask(self, future: Future[Reply], content: bytes, sent: int) -> None:
         response = None
@@ -138,7 +205,7 @@ class RayServeBackend:
             outcome, reason, text = outcome_of(error)
             reply = Reply(outcome, np.nan, sent, utc_now(), reason=reason, error=text)
         finally:
-            self._out.pop(future, None)
+            self._tasks.pop(future, None)
         _finish(future, reply)
 
     def _reply(self, answer: Answer, replica: str, sent: int) -> Reply:
@@ -158,22 +225,13 @@ class RayServeBackend:
             answer.error,
         )
 
-    def _given_up(self, sent: int) -> Reply:
-        reason = Reason.CRASHED if self._lost else Reason.CANCELLED
-        error = self._lost or "the client was closed before the answer came"
-        return Reply(Outcome.FAILED, np.nan, sent, utc_now(), reason=reason, error=error)
-
     def _take_back(self, future: Future[Reply]) -> None:
-        if future.cancelled() and not self._closing:
-            self._loop.call_soon_threadsafe(self._cancel, future)
+        task = self._tasks.get(future)
+        if task is not None:
+            task.cancel()
 
-    def _cancel(self, future: Future[Reply]) -> None:
-        entry = self._out.get(future)
-        if entry is not None:
-            entry[1].cancel()
-
-    async def _give_up(self) -> None:
-        tasks = [*(task for _, task in self._out.values()), *self._many]
+    async def _cancel_all(self) -> None:
+        tasks = asyncio.all_tasks() - {asyncio.current_task()}
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
@@ -182,28 +240,28 @@ class RayServeBackend:
         return await self._handle.describe.remote()
 
     async def _predict_all(self, parts: list[NDArray[np.float64]]) -> list[NDArray[np.float64]]:
-        task = asyncio.current_task()
-        assert task is not None  # `_wait` makes one
-        if self._closing or self._lost:
-            raise _GivenUpError(self._given_up(utc_now()).error)
-        self._many.add(task)
-        try:
-            responses = [
-                self._handle.predict_many.remote(np.ascontiguousarray(part).tobytes(), len(part))
-                for part in parts
-            ]
-            return [np.frombuffer(await response, np.float64) for response in responses]
-        except asyncio.CancelledError:
-            raise _GivenUpError(self._given_up(utc_now()).error) from None
-        finally:
-            self._many.discard(task)
+        room = asyncio.Semaphore(CHUNKS_AT_ONCE)
 
-    def _wait(self, work: Coroutine[Any, Any, Any], within_s: float | None) -> Any:
-        return asyncio.run_coroutine_threadsafe(work, self._loop).result(within_s)
+        async def one(part: NDArray[np.float64]) -> NDArray[np.float64]:
+            async with room:
+                return await self._predict_chunk(np.ascontiguousarray(part).tobytes(), len(part))
+
+        return list(await asyncio.gather(*(one(part) for part in parts)))
+
+    async def _predict_chunk(self, content: bytes, count: int) -> NDArray[np.float64]:
+        from ray.serve.exceptions import BackPressureError
+
+        while True:
+            try:
+                found = await self._handle.predict_many.remote(content, count)
+            except BackPressureError:
+                await asyncio.sleep(0.01)
+            else:
+                return np.frombuffer(found, np.float64)
 
 
-class _GivenUpError(ModelFailedError):
-    """Rows that were under way when the client was closed, or its cluster lost."""
+def _failed(sent: int, reason: Reason, error: str) -> Reply:
+    return Reply(Outcome.FAILED, np.nan, sent, utc_now(), reason=reason, error=error)
 
 
 def _finish(future: Future[Reply], reply: Reply) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from threading import Event
@@ -12,7 +14,7 @@ from clock.wall import steady_ns
 from inference.errors import ServingError
 from inference.ray_serve.backend import RayServeBackend
 from inference.ray_serve.model_replica import ModelReplica
-from inference.ray_serve.options import batch_options, serve_options
+from inference.ray_serve.options import batch_options, check_servable, serve_options
 from inference.ray_serve.replica import ModelSpec
 from inference.registry import Registry
 from inference.serving.policies.batching import RayBatching
@@ -79,6 +81,7 @@ def deploy(
         InputError: If a model cannot be found or loaded, or the real stack cannot do what is asked.
         ServingError: If it is not ready in time.
     """
+    check_servable(config)
     registry = registry or Registry()
     applications = {variant: application_name(name, variant) for variant in config.deployments}
     from ray import serve
@@ -125,8 +128,11 @@ def _application(deployment: Deployment, spec: ModelSpec) -> Any:
     alone = batching is None and deployment.ongoing_limit == 1
     blocking = alone or (isinstance(batching, RayBatching) and batching.function == "blocking")
     width = deployment.ongoing_limit if batching is None else batching.executions
+    arguments = (spec, width, blocking, batch_options(deployment))
     made = serve.deployment(name="model", **serve_options(deployment))(ModelReplica)
-    return made.bind(spec, width, blocking, batch_options(deployment))
+    # what replicas are made of: only where that changes does Serve start them anew
+    version = hashlib.sha256(repr(arguments).encode()).hexdigest()[:16]
+    return made.options(version=version, _internal=True).bind(*arguments)
 
 
 def _wait_until_ready(application: str, within_ns: int) -> None:
@@ -137,11 +143,11 @@ def _wait_until_ready(application: str, within_ns: int) -> None:
     while True:
         found = serve.status().applications.get(application)
         state = "NOT_STARTED" if found is None else found.status.value
-        if state == "RUNNING":
+        if found is not None and state == "RUNNING" and _settled(found):
             return
         message = "" if found is None else _message(found)
         if state in ("DEPLOY_FAILED", "UNHEALTHY"):
-            raise ServingError(f"`{application}` could not be deployed: {message}")
+            raise ServingError(f"`{application}` cannot be deployed: {_in_short(message)}")
         if steady_ns() > deadline:
             raise ServingError(
                 f"`{application}` must be ready within {within_ns // 1_000_000_000} s: it is "
@@ -150,9 +156,24 @@ def _wait_until_ready(application: str, within_ns: int) -> None:
         pause.wait(0.05)
 
 
+def _settled(found: Any) -> bool:
+    """Return whether every deployment has what it was told to have."""
+    return all(one.status.value == "HEALTHY" for one in found.deployments.values())
+
+
 def _message(found: Any) -> str:
-    return " ".join(
+    return "\n".join(
         text
         for text in (found.message, *(one.message for one in found.deployments.values()))
         if text
     )
+
+
+def _in_short(message: str) -> str:
+    """Return the error of our own at the end of a replica's traceback, or the first line."""
+    lines = [line.strip() for line in message.splitlines() if line.strip()]
+    ours = [line for line in lines if line.startswith(("inference.errors.", "clock.errors."))]
+    if ours:
+        return ours[-1].partition(": ")[2]
+    raised = [line for line in lines if re.match(r"[\w.]+(Error|Exception)\b", line)]
+    return raised[-1] if raised else (lines[0] if lines else "Ray Serve does not say why.")

@@ -1,16 +1,40 @@
-"""From a deployment of a scenario to the options of one on Ray Serve."""
+"""From a deployment of a scenario to the options of one on Ray Serve.
+
+What Ray Serve does not do is refused; what only a simulation can have is told, and ignored.
+"""
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
 
+from inference.errors import NotOnRayError
 from inference.serving.policies.autoscaler import Autoscaling
 from inference.serving.policies.batching import RayBatching
 from inference.serving.policies.deployment import Deployment
 
-__all__ = ["batch_options", "serve_options"]
+if TYPE_CHECKING:
+    from inference.config import InferenceConfig
+
+__all__ = ["batch_options", "check_servable", "serve_options", "simulated_only"]
 
 _SECOND = 1e9
+_ROUTERS = {
+    "round_robin": "inference.ray_serve.routers.RoundRobinRouter",
+    "least_loaded": "inference.ray_serve.routers.LeastLoadedRouter",
+}
+"""Our own; `power_of_two` is what Ray Serve does by itself."""
+
+_SIMULATED = (
+    "service_time",
+    "latency",
+    "network",
+    "replica_speeds",
+    "cold_start",
+    "warm_up",
+    "faults",
+)
+"""What a real deployment has by itself: it takes the time that it takes."""
 
 
 def serve_options(deployment: Deployment) -> dict[str, Any]:
@@ -18,10 +42,17 @@ def serve_options(deployment: Deployment) -> dict[str, Any]:
     options: dict[str, Any] = {
         "max_ongoing_requests": deployment.ongoing_limit,
         "max_queued_requests": deployment.max_queued_requests,
-        "ray_actor_options": {"num_cpus": 0.1},
+        "ray_actor_options": deployment.ray_actor_options.options,
+        "health_check_period_s": deployment.health_check_period / _SECOND,
+        "health_check_timeout_s": deployment.health_check_timeout / _SECOND,
+        "graceful_shutdown_timeout_s": deployment.graceful_shutdown_timeout / _SECOND,
+        "graceful_shutdown_wait_loop_s": 0.1,
         "max_constructor_retry_count": 1,
         "logging_config": {"log_level": "WARNING", "enable_access_log": False},
     }
+    router = _ROUTERS.get(deployment.router.kind)
+    if router is not None:
+        options["request_router_config"] = {"request_router_class": router}
     scaling = deployment.autoscaling_config
     if scaling is None:
         options["num_replicas"] = deployment.num_replicas
@@ -33,14 +64,67 @@ def serve_options(deployment: Deployment) -> dict[str, Any]:
 def batch_options(deployment: Deployment) -> dict[str, Any] | None:
     """Return the keyword arguments of `serve.batch`, or None where requests are served alone."""
     batching = deployment.batching
-    if batching is None:
+    if not isinstance(batching, RayBatching):
         return None
-    assert isinstance(batching, RayBatching)
     return {
         "max_batch_size": batching.max_batch_size,
         "batch_wait_timeout_s": batching.batch_wait_timeout / _SECOND,
         "max_concurrent_batches": batching.max_concurrent_batches,
     }
+
+
+def check_servable(config: InferenceConfig) -> None:
+    """Refuse what Ray Serve does not do.
+
+    Raises:
+        NotOnRayError: With the reason, and what to do.
+    """
+    for name, deployment in config.deployments.items():
+        batching, discipline = deployment.batching, deployment.queue.discipline
+        if batching is not None and not isinstance(batching, RayBatching):
+            raise NotOnRayError(
+                f"{_of(name)}`batching.kind` must be ray on Ray Serve, whose replicas seal a batch "
+                f"before a slot is free: got {batching.kind}. Take `kind: ray`, or simulate."
+            )
+        if discipline != "fifo":
+            raise NotOnRayError(
+                f"{_of(name)}`queue.discipline` must be fifo on Ray Serve, whose handle places the "
+                f"oldest request first: got {discipline}. Take fifo, or simulate."
+            )
+
+
+def simulated_only(config: InferenceConfig) -> Iterator[str]:
+    """Yield a sentence for each thing said that a real deployment does not look at."""
+    for name, deployment in config.deployments.items():
+        said = [
+            field
+            for field in _SIMULATED
+            if getattr(deployment, field) != Deployment.model_fields[field].default
+        ]
+        if deployment.router.hop_latency != type(deployment.router)().hop_latency:
+            said.append("router.hop_latency")
+        if said:
+            yield (
+                f"{_of(name)}{_listed(said)} {'belongs' if len(said) == 1 else 'belong'} to the "
+                "simulation: real replicas take the time that they take, and fail by themselves."
+            )
+        scaling = deployment.autoscaling_config
+        if scaling is not None and {"record_interval", "control_interval"} & (
+            scaling.model_fields_set
+        ):
+            yield (
+                f"{_of(name)}`record_interval` and `control_interval` of the autoscaler are set "
+                "for a whole cluster of Ray, not for a deployment."
+            )
+
+
+def _listed(fields: list[str]) -> str:
+    named = [f"`{field}`" for field in fields]
+    return named[0] if len(named) == 1 else f"{', '.join(named[:-1])} and {named[-1]}"
+
+
+def _of(name: str) -> str:
+    return f"variant '{name}': " if name else ""
 
 
 def _autoscaling(scaling: Autoscaling) -> dict[str, Any]:

@@ -34,7 +34,10 @@ def outcome_of(error: BaseException) -> tuple[Outcome, Reason, str]:
 
 
 def _sentence(error: BaseException) -> str:
+    cause = getattr(error, "cause", None)  # of an error that was raised in a replica
+    if isinstance(cause, BaseException):
+        error = cause
     message = getattr(error, "message", None)
     text = message if isinstance(message, str) and message else str(error)
     lines = [line.strip() for line in text.strip().splitlines() if line.strip()]
-    return f"{type(error).__name__}: {lines[-1] if lines else 'no message'}"
+    return f"{type(error).__name__}: {lines[0] if lines else 'no message'}"

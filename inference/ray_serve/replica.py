@@ -134,7 +134,9 @@ class Served:
             ModelFailedError: If the model raises, or answers in another shape.
         """
         values = np.frombuffer(content, np.float64).reshape(count, -1)
-        return self._predict(values).tobytes()
+        if self.predictor.batch_invariant:
+            return self._predict(values).tobytes()
+        return b"".join(self._predict(values[i : i + 1]).tobytes() for i in range(count))
 
     def _execute(self, rows: list[bytes]) -> list[Answer]:
         from inference.errors import ModelFailedError

@@ -13,10 +13,21 @@ from inference.serving.policies.base import Frozen
 from inference.serving.policies.batching import BatchingField
 from inference.serving.policies.breaker import CircuitBreaker
 from inference.serving.policies.faults import Fault
+from inference.serving.policies.on_ray import RayActorOptions
 from inference.serving.policies.routing import Queue, QueueField, Router, RouterField
 from inference.serving.policies.service import ServiceTime, WarmUp
 
 __all__ = ["DEPLOYMENT_FIELDS", "Deployment", "Network", "Variant"]
+
+
+_SECOND = 1_000_000_000
+_ON_RAY_ALONE = (
+    "ray_actor_options",
+    "health_check_period",
+    "health_check_timeout",
+    "graceful_shutdown_timeout",
+)
+"""What the real stack alone looks at."""
 
 
 class Network(Frozen):
@@ -55,6 +66,16 @@ class Deployment(Frozen):
     circuit_breaker: CircuitBreaker | None = None
     autoscaling_config: Autoscaling | None = None
     faults: tuple[Fault, ...] = ()
+    ray_actor_options: RayActorOptions = RayActorOptions()
+    health_check_period: Duration = Field(
+        default=10 * _SECOND, gt=0, description="On Ray Serve: between two checks of a replica."
+    )
+    health_check_timeout: Duration = Field(
+        default=30 * _SECOND, gt=0, description="On Ray Serve: a check that takes longer failed."
+    )
+    graceful_shutdown_timeout: Duration = Field(
+        default=20 * _SECOND, gt=0, description="On Ray Serve: for a replica to end its requests."
+    )
 
     @model_validator(mode="after")
     def _numbers_make_sense(self) -> Self:
@@ -86,6 +107,9 @@ class Deployment(Frozen):
         written: dict[str, Any] = write(self)
         if self.autoscaling_config is not None:
             written.pop("num_replicas", None)
+        for name in _ON_RAY_ALONE:  # a run that does not say them is the run that it was
+            if name not in self.model_fields_set:
+                written.pop(name, None)
         return written
 
     @property

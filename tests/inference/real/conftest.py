@@ -1,15 +1,70 @@
-"""One Ray for all tests of the real stack: a process connects to one at a time."""
+"""A small Ray of our own for the tests of a file, and a way to wait for what takes real time."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import os
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
+from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 
+from inference.backend import Reply
+from inference.config import InferenceConfig
 from inference.ray_serve import RayCluster, ray_cluster
+from inference.ray_serve.guard import Identity, processes
+from tests.inference.real.moody import write_model
+
+PATIENCE_S = 60.0
+"""For what should take a second or two: the machine may be busy with other things."""
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def cluster() -> Iterator[RayCluster]:
     with ray_cluster(num_cpus=2) as found:
         yield found
+
+
+def wait_for(condition: Callable[[], Any], what: str) -> Any:
+    """Return what a condition gives once it is true, with a deadline."""
+    deadline = time.monotonic() + PATIENCE_S
+    while not (found := condition()):
+        assert time.monotonic() < deadline, f"waited {PATIENCE_S} s for {what}"
+        time.sleep(0.05)
+    return found
+
+
+def answers(futures: list[Future[Reply]]) -> list[Reply]:
+    return [future.result(PATIENCE_S) for future in futures]
+
+
+def row(mood: int, argument: float = 0.0) -> np.ndarray[Any, np.dtype[np.float64]]:
+    return np.array([mood, argument], np.float64)
+
+
+def moody(path: Path, weight: float = 1.0, **fields: Any) -> InferenceConfig:
+    return InferenceConfig.model_validate(
+        {
+            "model_uri": write_model(path, weight),
+            "predictor_class_name": "tests.inference.real.moody.Moody",
+            "health_check_period": "1s",
+            "graceful_shutdown_timeout": "2s",
+            **fields,
+        }
+    )
+
+
+def family(pid: int) -> set[Identity]:
+    """Return a process and all that descends from it."""
+    known = processes()
+    found = {pid}
+    while more := {one for one, (parent, _, _) in known.items() if parent in found} - found:
+        found |= more
+    return {(one, known[one][1]) for one in found if one in known}
+
+
+def rays_of_ours() -> list[str]:
+    return [name for name in os.listdir("/tmp") if name.startswith("lightcone-ray-")]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +14,7 @@ from backtester.run import run_scenario
 from backtester.scenario import Scenario
 from inference.errors import ModelFailedError
 from inference.predictors.xgboost import XGBoostPredictor
-from inference.ray_serve import RayCluster, deploy
+from inference.ray_serve import RayCluster
 from tests.backtester.worlds import ALPHA, MIDS, Quote, content, make_catalog
 
 pytestmark = [pytest.mark.slow, pytest.mark.real_serving]
@@ -27,15 +26,6 @@ class Exploding(XGBoostPredictor):
     def predict(self, values: Any) -> Any:
         if np.all(np.abs(values[:, 0] - 100.0) < 12.0):
             raise RuntimeError("the weights are on fire")
-        return super().predict(values)
-
-
-class Hanging(XGBoostPredictor):
-    """A model that never answers the rows that the run would ask."""
-
-    def predict(self, values: Any) -> Any:
-        if np.all(np.abs(values[:, 0] - 100.0) < 12.0):
-            threading.Event().wait(60)
         return super().predict(values)
 
 
@@ -120,27 +110,3 @@ def test_a_model_that_fails_on_its_replica_ends_the_run_and_leaves_nothing(
     with pytest.raises(ModelFailedError, match="the weights are on fire"):
         run_scenario(failing, cluster=cluster)
     assert not applications()
-
-
-def test_rows_under_way_when_the_client_is_closed_are_given_up(
-    cluster: RayCluster, scenario: Any
-) -> None:
-    config = scenario(predictor_class_name=f"{__name__}.Hanging").inference_config["main"]
-    deployed = deploy(cluster, config, name="hanging")
-    backend, ended = deployed.backend(), []
-
-    def ask() -> None:
-        with pytest.raises(ModelFailedError, match="closed before the answer came") as raised:
-            backend.predict(np.full((5, 2), 100.0))
-        ended.append(raised.value)
-
-    asking = threading.Thread(target=ask)
-    asking.start()
-    deadline = 600
-    while not backend._many and deadline:
-        asking.join(0.05)
-        deadline -= 1
-    backend.close()
-    asking.join(20)
-    assert len(ended) == 1
-    deployed.delete()
