@@ -103,6 +103,8 @@ def _only_replicas(config: InferenceConfig) -> InferenceConfig:
             "predictor_class_name": one.predictor_class_name,
             "num_replicas": max(one.start_replicas, 1),
             "max_ongoing_requests": ongoing,
+            "ray_actor_options": one.ray_actor_options,
+            "graceful_shutdown_timeout": "2s",
         }
 
     if not config.variants:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from contextlib import ExitStack
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Optional
 
@@ -29,8 +28,12 @@ def http(
     backend: Annotated[
         str, typer.Option(help="`local`: models in this process; `ray_serve`: its replicas.")
     ] = "local",
+    address: Annotated[
+        Optional[str],  # noqa: UP045 - typer reads the annotation at run time
+        typer.Option(help="With ray_serve: host:port of a cluster; by default a Ray of its own."),
+    ] = None,
     token_file: Annotated[
-        Optional[Path],  # noqa: UP045 - typer reads the annotation at run time
+        Optional[Path],  # noqa: UP045
         typer.Option(help="File with the bearer token; by default LIGHTCONE_HTTP_TOKEN, if set."),
     ] = None,
     max_rows: Annotated[int, typer.Option(min=1, help="Rows of one batch.")] = 10_000,
@@ -64,7 +67,11 @@ def http(
     with ExitStack() as stack:
         listening = stack.enter_context(listen(host, port, settings))
         if backend == "ray_serve":
-            deployments = _on_replicas(stack, loaded, str(scenario))
+            from inference.http.on_ray_serve import on_ray_serve
+            from inference.ray_serve import ray_cluster
+
+            loops = _loops(loaded, str(scenario))
+            deployments = on_ray_serve(stack.enter_context(ray_cluster(address)), loops)
         else:
             deployments = _in_process(loaded, str(scenario))
         from inference.http.app import make_app
@@ -89,53 +96,6 @@ def _loops(scenario: Scenario, file: str) -> dict[str, InferenceConfig]:
     if not scenario.inference_config:
         raise ScenarioError(f"{file}: `inference_config` must name a model to serve. Add it.")
     return scenario.inference_config
-
-
-def _on_replicas(stack: ExitStack, scenario: Scenario, file: str) -> list[Served]:
-    """Deploy the models of a scenario on a Ray of our own, which ends with the stack."""
-    from inference.http.over_backend import OverBackend
-    from inference.http.served import About
-    from inference.ray_serve import deploy, ray_cluster
-
-    loops = _loops(scenario, file)
-    cluster = stack.enter_context(ray_cluster())
-    found: list[Served] = []
-    for loop, config in loops.items():
-        name = config.deployment_name or loop
-        deployed = deploy(cluster, config, name=name)
-        for variant, application in deployed.applications.items():
-            client = deployed.backend(variant)
-            told, one = client.description, config.deployments[variant]
-            about = About(
-                f"{name}.{variant}" if variant else name,
-                config.model_uris[variant],
-                told.version,
-                client.feature_names,
-                told.accepts_nan,
-                one.predictor_class_name,
-                told.digest,
-                "ray_serve",
-                one.start_replicas,
-            )
-            found.append(
-                OverBackend(
-                    client,
-                    about,
-                    batch_invariant=told.batch_invariant,
-                    ready=partial(_state, application),
-                )
-            )
-    return found
-
-
-def _state(application: str) -> str:
-    """Return why an application on Ray Serve cannot answer, an empty text where it can."""
-    from ray import serve
-
-    found = serve.status().applications.get(application)
-    if found is None:
-        return "there is no such application on Ray Serve"
-    return "" if found.status.value == "RUNNING" else f"Ray Serve says {found.status.value}"
 
 
 def _in_process(scenario: Scenario, file: str) -> list[Served]:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from inference.background import Background
 from inference.errors import ModelFailedError
 from inference.http.served import About, BusyError, DownError, Floats, Load, Scored, checked
 from inference.rows import MISSING
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
 __all__ = ["OverBackend"]
 
 _READY_WITHIN_S = 2.0
+_SENDERS = 8
+"""Batches that are with the deployment at once; more wait their turn."""
 
 
 class OverBackend:
@@ -45,6 +48,7 @@ class OverBackend:
         self._backend = backend
         self._about = about._replace(feature_names=tuple(backend.feature_names))
         self._in_one_go, self._ready = batch_invariant, ready
+        self._senders = Background(_SENDERS, "http-to-backend")
         self._under_way = 0
         self._is_closed = False
 
@@ -68,7 +72,7 @@ class OverBackend:
                 return await self._one(values[0])
             if not self._in_one_go:
                 return _joined(await asyncio.gather(*(self._one(row) for row in values)))
-            found = await asyncio.to_thread(self._backend.predict, values)
+            found = await asyncio.wrap_future(self._senders.submit(self._backend.predict, values))
             return Scored(checked(found, len(values), f"deployment '{self._about.name}'"))
         finally:
             self._under_way -= 1
@@ -91,7 +95,7 @@ class OverBackend:
             return ""
         try:
             async with asyncio.timeout(_READY_WITHIN_S):
-                return await asyncio.to_thread(self._ready)
+                return await asyncio.wrap_future(self._senders.submit(self._ready))
         except TimeoutError:
             return f"it did not say whether it is ready within {_READY_WITHIN_S:g} s"
         except Exception as error:
@@ -103,6 +107,7 @@ class OverBackend:
             return
         self._is_closed = True
         await asyncio.to_thread(self._backend.close)
+        self._senders.close()
 
 
 def _answer(reply: Reply) -> Scored:

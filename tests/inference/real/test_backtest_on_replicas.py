@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +14,7 @@ from backtester.run import run_scenario
 from backtester.scenario import Scenario
 from inference.errors import ModelFailedError
 from inference.predictors.xgboost import XGBoostPredictor
-from inference.ray_serve import RayCluster, ray_cluster
+from inference.ray_serve import RayCluster
 from tests.backtester.worlds import ALPHA, MIDS, Quote, content, make_catalog
 
 pytestmark = [pytest.mark.slow, pytest.mark.real_serving]
@@ -28,12 +27,6 @@ class Exploding(XGBoostPredictor):
         if np.all(np.abs(values[:, 0] - 100.0) < 12.0):
             raise RuntimeError("the weights are on fire")
         return super().predict(values)
-
-
-@pytest.fixture(scope="module")
-def cluster() -> Iterator[RayCluster]:
-    with ray_cluster(num_cpus=2) as found:
-        yield found
 
 
 @pytest.fixture
