@@ -207,12 +207,15 @@ def _scan(
                 prefixes[i] = prefix
                 i += 1
         else:
-            while i < n and times[i] < end and current < capacity:
+            while i < n and times[i] < end:
                 x = values[i]
-                own_times[current] = times[i]
-                own_values[current] = x
-                current += int(x == x)
-                prefix = _folded(what, prefix, x) if x == x else prefix
+                if x == x:
+                    if current == capacity:
+                        break
+                    own_times[current] = times[i]
+                    own_values[current] = x
+                    current += 1
+                    prefix = _folded(what, prefix, x)
                 prefixes[i] = prefix
                 i += 1
         full = i < n and times[i] < end
