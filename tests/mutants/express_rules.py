@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 from backtester.express import layout as at
 from backtester.express.lane import ExpressLane
 from backtester.express.trader import ExpressTrader
 from backtester.gateway import Gateway
-from backtester.venue.matching import SIDE, TICKS, TRADED
+from backtester.venue.matching import SIDE, TICKS
 from backtester.venue.queue_config import FRONT
 from backtester.venue.resting import RestingOrders
 from tests.mutants.planting import Patch, wrap
@@ -47,16 +49,6 @@ def everyone_leaves_in_front(patch: Patch) -> None:
         return init
 
     wrap(patch, ExpressLane, "__init__", make)
-
-
-def trades_are_counted_twice(patch: Patch) -> None:
-    """What traded at a level is not taken off its decrease."""
-
-    def forget(lane: ExpressLane) -> None:
-        for place in range(len(lane.names)):
-            lane.kept[place, at.AT_RESTING][:, TRADED] = 0
-
-    _before_each_run(patch, forget)
 
 
 def the_last_to_arrive_is_first(patch: Patch) -> None:
@@ -155,13 +147,14 @@ def the_queue_is_lost_when_the_venue_takes_over(patch: Patch) -> None:
         patch,
         RestingOrders,
         "resume",
-        lambda real: lambda self, resting, queue, ahead: real(self, resting, queue, 0 * ahead),
+        lambda real: (
+            lambda self, resting, queue, ahead: real(self, resting, queue, np.zeros_like(ahead))
+        ),
     )
 
 
 PLANTS = (
     everyone_leaves_in_front,
-    trades_are_counted_twice,
     the_last_to_arrive_is_first,
     the_queue_is_lost_between_windows,
     a_cancel_beats_the_records_of_its_instant,
