@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from itertools import groupby
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
-import polars as pl
+
+if TYPE_CHECKING:
+    import polars as pl
 
 __all__ = ["Coded", "ColumnStore"]
 
@@ -24,6 +26,8 @@ class Coded(NamedTuple):
 
     def series(self) -> pl.Series:
         """Return the texts."""
+        import polars as pl
+
         return pl.Series(self.words, dtype=pl.String).gather(self.codes)
 
 
@@ -83,6 +87,8 @@ class ColumnStore:
 
 def _texts(parts: list[Any]) -> pl.Series:
     """Return chunks of texts, some of them coded, as one series."""
+    import polars as pl
+
     series = [pl.Series([], dtype=pl.String)]
     for words, chunks in groupby(parts, lambda part: getattr(part, "words", None)):
         if words is None:

@@ -17,6 +17,7 @@ from backtester.latencies import action_samplers
 from clock.latency import Lognormal
 from clock.sampler import Sampler
 from tests.backtester.worlds import ALPHA, Quote, Recorder, Trade, at, play, since
+from tests.mutants.planting import without_express
 
 ACTIONS = ("new", "cancel", "modify", "acknowledgement", "fill")
 
@@ -173,6 +174,7 @@ def test_without_the_queue_of_a_connection_a_cancel_would_overtake_its_order(tmp
         return real(self, message)
 
     monkeypatch.setattr(Gateway, "send", send)
+    without_express(monkeypatch)
     plan = Plan((10, "rest"), (11, "cancel"))
     result = play(tmp_path, plan, [Quote(0)], **execution(new="20ms", cancel="1ms"))
     assert result.order_changes["arrived_at"].to_physical().to_list() == [at(12)]

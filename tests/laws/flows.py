@@ -135,17 +135,20 @@ KINDS = (
 )
 
 
+PLAIN_KINDS = ("limit",) * 6 + ("market",) * 2 + ("ioc", "ioc", "post_only", "post_only")
+"""What goes by the express lane."""
+
 aggression = st.sampled_from((-4, -3, -2, -2, -1, -1, -1, 0, 0, 1, 2, 4))
 """How far beyond the centre a limit goes, in ticks: mostly it waits on its own side."""
 
 
 @st.composite
-def asks(draw: st.DrawFn, number: int, name: str, sent_at: int) -> Ask:
+def asks(draw: st.DrawFn, number: int, name: str, sent_at: int, *, plain: bool = False) -> Ask:
     """Draw an order of any kind that an order entry lets through."""
-    kind = draw(st.sampled_from(KINDS))
+    kind = draw(st.sampled_from(PLAIN_KINDS if plain else KINDS))
     side, lots = draw(st.sampled_from((1, -1))), draw(st.integers(1, 9))
     limit: int | None = CENTRE + side * draw(aggression)
-    options: dict[str, Any] = {"reduce_only": draw(st.integers(0, 11)) == 0}
+    options: dict[str, Any] = {"reduce_only": not plain and draw(st.integers(0, 11)) == 0}
     if kind in ("market", "fok_market", "stop"):
         limit = None
         options["force"] = "fok" if kind == "fok_market" else "ioc"
@@ -183,15 +186,21 @@ MESSAGES = (
 )
 
 
+PLAIN_MESSAGES = (*MESSAGES[:-4], "cancel_all")
+
+
 @st.composite
-def scripts(draw: st.DrawFn, names: Sequence[str], *, groups: bool) -> list[Sent]:
+def scripts(
+    draw: st.DrawFn, names: Sequence[str], *, groups: bool, plain: bool = False
+) -> list[Sent]:
     """Draw what is sent, in the order of sending; cancels and changes name any order before."""
     script: list[Sent] = []
     sent: list[Ask] = []
     step = draw(st.integers(0, 3))
     for _ in range(draw(st.integers(6, 16))):
         step += draw(gaps)
-        kind = draw(st.sampled_from(MESSAGES if groups else MESSAGES[:-3]))
+        messages = MESSAGES if groups else MESSAGES[:-3]
+        kind = draw(st.sampled_from(PLAIN_MESSAGES if plain else messages))
         name, number = draw(st.sampled_from(names)), len(sent) + 1
         message: Message
         if kind == "cancel_all":
@@ -203,7 +212,7 @@ def scripts(draw: st.DrawFn, names: Sequence[str], *, groups: bool) -> list[Sent
         elif kind == "bracket":
             message = draw(brackets(number, name, at(step)))
         else:
-            message = draw(asks(number, name, at(step)))
+            message = draw(asks(number, name, at(step), plain=plain))
         sent += asks_of(message)
         script.append(Sent(at(step), message))
     return script
@@ -228,7 +237,12 @@ latencies = st.builds(
 
 @st.composite
 def flows(
-    draw: st.DrawFn, *, book: str | None = None, most_instruments: int = 2, groups: bool = True
+    draw: st.DrawFn,
+    *,
+    book: str | None = None,
+    most_instruments: int = 2,
+    groups: bool = True,
+    plain: bool = False,
 ) -> Flow:
     """Draw a whole example.
 
@@ -237,6 +251,7 @@ def flows(
         book: "quotes" or "depth"; drawn when not given.
         most_instruments: One or two.
         groups: Whether brackets and partners are among the orders.
+        plain: Whether all orders are such as go by the express lane.
     """
     book = book or draw(st.sampled_from(("quotes", "depth")))
     names = NAMES[: draw(st.integers(1, most_instruments))]
@@ -245,7 +260,7 @@ def flows(
     return Flow(
         book=book,
         records=records,
-        script=draw(scripts(names, groups=groups)),
+        script=draw(scripts(names, groups=groups, plain=plain)),
         queue=draw(st.sampled_from(MODELS)),
         self_trade=draw(st.sampled_from(SELF_TRADE)),
         latencies=draw(latencies),
@@ -345,4 +360,9 @@ def queue_flows(draw: st.DrawFn, *, book: str | None = None) -> Flow:
     )
 
 
-__all__ = ["Flow", "flows", "queue_flows"]
+def plain_flows(*, book: str | None = None) -> st.SearchStrategy[Flow]:
+    """Draw an example whose orders go by the express lane, where the book is made of quotes."""
+    return flows(book=book, plain=True)
+
+
+__all__ = ["Flow", "flows", "plain_flows", "queue_flows"]

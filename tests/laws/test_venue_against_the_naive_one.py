@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from tests.laws.examples import Tally, law
 from tests.laws.flow_play import END, catalog_of, play
-from tests.laws.flows import Flow, flows, queue_flows
+from tests.laws.flows import Flow, flows, plain_flows, queue_flows
 from tests.reference.exchange import Exchange
 from tests.reference.exchange_orders import Event
 from tests.reference.exchange_run import run
@@ -55,8 +55,15 @@ def _difference(got: list[Event], wanted: list[Event], place: int, rows: int) ->
 windows = st.lists(st.sampled_from(WINDOWS), min_size=2, max_size=2, unique=True)
 
 
-@pytest.mark.parametrize("book", ["quotes", "depth"])
-@pytest.mark.parametrize("drawn", [flows, queue_flows], ids=["any", "queues"])
+@pytest.mark.parametrize(
+    ("drawn", "book"),
+    [
+        pytest.param(drawn, book, id=f"{name}-{book}")
+        for name, drawn in (("any", flows), ("queues", queue_flows), ("plain", plain_flows))
+        for book in ("quotes", "depth")
+        if drawn is not plain_flows or book == "quotes"
+    ],
+)
 def test_the_venue_reports_what_the_naive_venue_reports(drawn: Any, book: str) -> None:
     tally = Tally()
 
@@ -72,4 +79,10 @@ def test_the_venue_reports_what_the_naive_venue_reports(drawn: Any, book: str) -
 def check(data: Any) -> None:
     """One example, for the mutants."""
     flow = data.draw(flows() | queue_flows())
+    assert_venue_is_the_naive_one(flow, *data.draw(windows))
+
+
+def check_express(data: Any) -> None:
+    """One example, for the mutants of the express lane."""
+    flow = data.draw(plain_flows(book="quotes") | queue_flows(book="quotes") | flows(book="quotes"))
     assert_venue_is_the_naive_one(flow, *data.draw(windows))

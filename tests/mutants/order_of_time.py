@@ -8,6 +8,7 @@ from backtester.gateway import Gateway
 from backtester.sources import MarketSource
 from clock.rank import Rank
 from clock.simulated import SimulatedClock
+from tests.mutants.express_rules import a_cancel_overtakes_its_order
 from tests.mutants.planting import Patch, wrap
 
 
@@ -49,6 +50,7 @@ def orders_overtake(patch: Patch) -> None:
         return send
 
     wrap(patch, Gateway, "send", make)
+    a_cancel_overtakes_its_order(patch)
 
 
 def messages_wait_for_the_next_event(patch: Patch) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from backtester import engine
 from featurizer.graph import FeatureGraph
 from inference.loop import InferenceLoop
 from inference.schedule import LoopOutput
@@ -22,6 +23,11 @@ def frozen(column: Any) -> Any:
     column = np.ascontiguousarray(column)
     column.flags.writeable = False
     return column
+
+
+def without_express(patch: Patch) -> None:
+    """Let every order go to the venue in Python, whose rules are changed."""
+    patch.setattr(engine, "may_go", lambda _: False)
 
 
 def wrap(patch: Patch, owner: type, name: str, make: Any) -> None:

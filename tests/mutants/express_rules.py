@@ -1,0 +1,168 @@
+"""Plants in the express lane: its tables are changed between the calls of its kernels."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from backtester.express import layout as at
+from backtester.express.lane import ExpressLane
+from backtester.express.trader import ExpressTrader
+from backtester.gateway import Gateway
+from backtester.venue.matching import SIDE, TICKS
+from backtester.venue.queue_config import FRONT
+from backtester.venue.resting import RestingOrders
+from tests.mutants.planting import Patch, wrap
+
+
+def _before_each_run(patch: Patch, change: Any) -> None:
+    def make(real: Any) -> Any:
+        def run_before(self: ExpressLane, instant: int, rank: int) -> None:
+            change(self)
+            real(self, instant, rank)
+
+        return run_before
+
+    wrap(patch, ExpressLane, "run_before", make)
+
+
+def _after_each_tape(patch: Patch, change: Any) -> None:
+    def make(real: Any) -> Any:
+        def lay(self: ExpressLane, place: int) -> None:
+            real(self, place)
+            change(self, place)
+
+        return lay
+
+    wrap(patch, ExpressLane, "_lay_tape", make)
+
+
+def everyone_leaves_in_front(patch: Patch) -> None:
+    """Every queue model is the optimistic one."""
+
+    def make(real: Any) -> Any:
+        def init(self: ExpressLane, *args: Any) -> None:
+            real(self, *args)
+            self.model[:] = float(FRONT)
+
+        return init
+
+    wrap(patch, ExpressLane, "__init__", make)
+
+
+def the_last_to_arrive_is_first(patch: Patch) -> None:
+    """Own orders at one price are visited against their order, every other time."""
+
+    def swap(lane: ExpressLane) -> None:
+        for place, market in enumerate(lane.markets):
+            queue = lane.kept[place, at.AT_RESTING]
+            for k in range(int(market[at.RESTING]) - 1):
+                if (queue[k, [SIDE, TICKS]] == queue[k + 1, [SIDE, TICKS]]).all():
+                    for column in (at.AT_RESTING, at.AT_AHEAD, at.AT_NUMBERS):
+                        table = lane.kept[place, column]
+                        table[[k, k + 1]] = table[[k + 1, k]]
+
+    _before_each_run(patch, swap)
+
+
+def the_queue_is_lost_between_windows(patch: Patch) -> None:
+    """A new window begins with nobody ahead of us."""
+
+    def forget(lane: ExpressLane, place: int) -> None:
+        lane.kept[place, at.AT_AHEAD][:] = 0.0
+
+    _after_each_tape(patch, forget)
+
+
+def a_cancel_beats_the_records_of_its_instant(patch: Patch) -> None:
+    """What happens at the instant of a message is resolved after it."""
+
+    def late(lane: ExpressLane, place: int) -> None:
+        times = lane.kept[place, "times"] + 1
+        lane.markets[place, at.AT_TAPE_TIMES] = lane._hold((place, "times"), times)
+
+    _after_each_tape(patch, late)
+
+
+def a_cancel_overtakes_its_order(patch: Patch) -> None:
+    """Messages arrive after their own latency, whatever was sent before."""
+
+    def make(real: Any) -> Any:
+        def arrives(self: ExpressTrader, due: int) -> int:
+            self.last_arrival = 0
+            return int(real(self, due))
+
+        return arrives
+
+    wrap(patch, ExpressTrader, "_arrives", make)
+
+
+def what_we_took_is_there_again(patch: Patch) -> None:
+    """Displayed quantity is endless."""
+
+    def forget(lane: ExpressLane) -> None:
+        lane.markets[:, [at.BID_TAKEN, at.ASK_TAKEN]] = 0
+
+    _before_each_run(patch, forget)
+
+
+def what_rests_is_filled_by_arrivals_alone(patch: Patch) -> None:
+    """Nobody looks ahead."""
+
+    def forget(lane: ExpressLane) -> None:
+        lane.markets[:, at.MATCH_AT] = at.NEVER
+
+    _before_each_run(patch, forget)
+
+
+def _written(patch: Patch, change: Any) -> None:
+    def make(real: Any) -> Any:
+        def write(self: ExpressTrader, *row: Any) -> int:
+            return int(real(self, *change(*row)))
+
+        return write
+
+    wrap(patch, ExpressTrader, "_write", make)
+
+
+def post_only_orders_take(patch: Patch) -> None:
+    """A post-only order is any other."""
+    _written(patch, lambda *row: (*row[:6], 0))
+
+
+def what_is_immediate_rests(patch: Patch) -> None:
+    """What an immediate-or-cancel order does not find, it waits for."""
+    _written(patch, lambda *row: (*row[:5], 0, row[6]))
+
+
+def what_is_on_its_way_is_lost(patch: Patch) -> None:
+    """Messages under way when the venue in Python takes over never arrive."""
+    patch.setattr(Gateway, "resume_message", lambda *args: None)
+
+
+def the_queue_is_lost_when_the_venue_takes_over(patch: Patch) -> None:
+    """Orders that rested go on with nobody ahead of them."""
+    wrap(
+        patch,
+        RestingOrders,
+        "resume",
+        lambda real: (
+            lambda self, resting, queue, ahead: real(self, resting, queue, np.zeros_like(ahead))
+        ),
+    )
+
+
+PLANTS = (
+    everyone_leaves_in_front,
+    the_last_to_arrive_is_first,
+    the_queue_is_lost_between_windows,
+    a_cancel_beats_the_records_of_its_instant,
+    a_cancel_overtakes_its_order,
+    what_we_took_is_there_again,
+    what_rests_is_filled_by_arrivals_alone,
+    post_only_orders_take,
+    what_is_immediate_rests,
+    what_is_on_its_way_is_lost,
+    the_queue_is_lost_when_the_venue_takes_over,
+)
