@@ -144,7 +144,8 @@ def _fit(
 
     data = xgboost.DMatrix(values, labels, feature_names=list(names), nthread=1)
     try:
-        with warnings.catch_warnings(record=True) as told:
+        # its verbosity is the process's: at 0, a parameter it does not know passes unseen
+        with xgboost.config_context(verbosity=1), warnings.catch_warnings(record=True) as told:
             warnings.simplefilter("always")
             booster = xgboost.train({**settings, "validate_parameters": True}, data, rounds)
         unused = [str(one.message) for one in told if "not used" in str(one.message)]

@@ -289,6 +289,13 @@ def test_training_refuses_what_xgboost_does_not_take(
         train(Registry(tmp_path), **given)
 
 
+def test_training_refuses_an_unknown_parameter_where_xgboost_is_silent(tmp_path: Path) -> None:
+    import xgboost
+
+    with xgboost.config_context(verbosity=0), pytest.raises(InputError, match="max_dept"):
+        train(Registry(tmp_path), params={"max_dept": 3})
+
+
 def test_training_refuses_rows_it_cannot_learn_from(tmp_path: Path) -> None:
     fit = {"params": {}, "rounds": 1, "provenance": MADE, "model_name": "m"}
     registry = Registry(tmp_path)

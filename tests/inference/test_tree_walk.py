@@ -30,7 +30,7 @@ def train(seed: int, params: dict[str, Any], rounds: int, *, missing: float = 0.
     if "logi" in objective or objective == "multi:softprob":
         labels = (labels > 0).astype(float)
     data = xgboost.DMatrix(values, labels, feature_names=NAMES, nthread=1)
-    return xgboost.train({"nthread": 1, "seed": 0, "verbosity": 0, **params}, data, rounds)
+    return xgboost.train({"nthread": 1, "seed": 0, **params}, data, rounds)
 
 
 def hard_rows(booster: Any, forest: Any, seed: int) -> Any:
