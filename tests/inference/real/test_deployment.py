@@ -151,6 +151,27 @@ def test_a_model_that_ends_its_process_is_a_crash_and_no_silence(
     wait_for(lambda: len(pids(backend)) == 2, "a new replica")
 
 
+def test_replicas_answer_while_the_controller_is_dead_and_it_comes_back(
+    backend: RayServeBackend,
+) -> None:
+    import ray
+    from ray.serve.context import _get_global_client
+
+    before = pids(backend)
+    ray.kill(_get_global_client()._controller, no_restart=False)
+    replies = answers([backend.submit(row(SUM, value)) for value in range(20)])
+    assert [reply.value for reply in replies] == [float(value) for value in range(20)]
+
+    def knows() -> bool:
+        try:
+            return running() == 2
+        except ray.exceptions.RayActorError:
+            return False
+
+    wait_for(knows, "the controller")
+    assert pids(backend) == before
+
+
 def test_more_and_fewer_replicas_while_requests_run(
     cluster: RayCluster, folder: Path, backend: RayServeBackend
 ) -> None:
