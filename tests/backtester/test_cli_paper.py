@@ -38,7 +38,7 @@ class Stops(MLStrategy):
     def on_prediction(self, ctx, prediction):
         super().on_prediction(ctx, prediction)
         self.heard = getattr(self, "heard", 0) + 1
-        if self.heard == 20 and signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
+        if self.heard == 3 and signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
             signal.raise_signal(signal.SIGINT)
 """
 
@@ -64,7 +64,7 @@ def write(name: str, *, breaks_above: float = 1e9, **settings: Any) -> str:
         "model_uri": "model.txt",
         "predictor_class_name": f"answers_{name}.Leans",
         "polling": "on_feature",
-        "max_in_flight": 8,
+        "max_in_flight": 100,
         **settings.pop("loop", {}),
     }
     params = {"buy_delta": 0.0, "sell_delta": 0.0, "quantity": 0.1}
@@ -121,7 +121,8 @@ def test_ctrl_c_saves_what_happened_and_marks_it(
     assert "interrupted" in printed.out
     saved = load_result(here / "runs" / "stopped-paper")
     assert saved.summary["paper"]["stopped"] == "interrupted"
-    assert 20 <= saved.summary["predictions"]["completed"] < 60
+    assert saved.summary["predictions"]["completed"] >= 3
+    assert saved.summary["until"] < "2024-01-02T00:00:00.7Z"
     names = [path.name for path in (here / "runs").iterdir()]
     assert names == ["stopped-paper"], "nothing half-written is left"
 
@@ -139,6 +140,17 @@ def test_a_model_that_raises_fails_its_requests_and_the_run_goes_on(
     assert summary["predictions"]["failed"] > 0
     assert summary["serving"]["main"]["deployments"]["default"]["breaker"]["opened"] > 0
     assert summary["until"] == "2024-01-02T00:00:00.4Z"
+
+
+@pytest.mark.slow
+def test_a_backtest_of_another_range_is_refused_before_any_time_passes(
+    here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = write("ranges")
+    assert code("run", file, "--no-report") == 0
+    assert code("paper", file, "--for", "300ms", "--against", "runs/ranges") == 2
+    assert "must cover the same range: got `until`" in capsys.readouterr().err
+    assert not (here / "runs" / "ranges-paper").exists()
 
 
 @pytest.mark.parametrize(
