@@ -76,14 +76,10 @@ def paper(
     loaded = _loaded(scenario, set_ or [], for_)
     folder = Path("runs") / f"{loaded.name}-paper" if out is None else out
     check_folder(folder)
-    backtest = None
-    if against is not None:
-        from backtester.result import load_result
-
-        backtest = load_result(against)
+    backtest = None if against is None else _backtest(against, loaded)
     options = {"speed": speed, "backend": backend, "max_lag": max_lag, "address": address}
     result = _run(loaded, str(scenario), options, quiet=json_)
-    if backtest is not None:
+    if backtest is not None and not result.summary["paper"]["stopped"]:
         from backtester.report.paired import paired
 
         result.summary["paired"] = paired(result, backtest)
@@ -116,6 +112,17 @@ def _loaded(path: Path, settings: list[str], length: str | None) -> Scenario:
         raise ScenarioError(f"`--for` must be longer than 0: got {length}.")
     until = min(loaded.data.until, loaded.data.start + length_ns)
     return load_scenario(path, [*settings, f"data.until={format_instant(until)}"])
+
+
+def _backtest(folder: Path, loaded: Scenario) -> RunResult:
+    """Return the result to compare with; one that cannot be compared is refused before the run."""
+    from backtester.report.paired import check_range
+    from backtester.result import load_result
+    from clock.units import format_instant
+
+    backtest = load_result(folder)
+    check_range(format_instant(loaded.data.start), format_instant(loaded.data.until), backtest)
+    return backtest
 
 
 def _run(loaded: Scenario, file: str, options: dict[str, Any], *, quiet: bool) -> RunResult:

@@ -11,7 +11,7 @@ from backtester.errors import ScenarioError
 if TYPE_CHECKING:
     from backtester.result import RunResult
 
-__all__ = ["matched_orders", "paired"]
+__all__ = ["check_range", "matched_orders", "paired"]
 
 _BEHIND = ["instrument", "side", "emitted_at"]
 
@@ -27,13 +27,7 @@ def paired(paper: RunResult, backtest: RunResult) -> dict[str, Any]:
     Raises:
         ScenarioError: If the runs do not cover the same range.
     """
-    for name in ("start", "until"):
-        if paper.summary[name] != backtest.summary[name]:
-            raise ScenarioError(
-                f"two runs to compare must cover the same range: got `{name}` "
-                f"{paper.summary[name]} and {backtest.summary[name]}. Run the backtest with "
-                f"--set data.{name}={paper.summary[name]}."
-            )
+    check_range(paper.summary["start"], paper.summary["until"], backtest)
     found = matched_orders(paper, backtest)
     sent = len(paper.orders), len(backtest.orders)
     matched = int(found.select(pl.min_horizontal("paper", "backtest").sum()).item() or 0)
@@ -53,6 +47,20 @@ def paired(paper: RunResult, backtest: RunResult) -> dict[str, Any]:
             "difference": round(profits[0] - profits[1], 6),
         },
     }
+
+
+def check_range(start: str, until: str, backtest: RunResult) -> None:
+    """Refuse a backtest of another range than the paper run's.
+
+    Raises:
+        ScenarioError: Then.
+    """
+    for name, wanted in (("start", start), ("until", until)):
+        if backtest.summary[name] != wanted:
+            raise ScenarioError(
+                f"two runs to compare must cover the same range: got `{name}` {wanted} and "
+                f"{backtest.summary[name]}. Run the backtest with --set data.{name}={wanted}."
+            )
 
 
 def matched_orders(paper: RunResult, backtest: RunResult) -> pl.DataFrame:
