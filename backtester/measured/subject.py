@@ -94,7 +94,10 @@ def _rows(scenario: Scenario, predictor: Predictor) -> tuple[NDArray[np.float64]
 
 
 def market_arrivals(scenario: Scenario) -> NDArray[np.int64]:
-    """Return when the scenario's quotes and trades reached us in its range, ns, never falling."""
+    """Return when the scenario's quotes and trades reached us in its range, ns, rising.
+
+    An instant at which several reached us counts once: it makes one newest row to ask about.
+    """
     catalog = open_catalog(scenario)
     data = scenario.data
     wanted = [
@@ -109,7 +112,7 @@ def market_arrivals(scenario: Scenario) -> NDArray[np.int64]:
         for window in catalog.windows(wanted, data.start, data.until, rows=100_000)
         for records in window.ours.values()
     ]
-    return np.sort(np.concatenate(parts))
+    return np.unique(np.concatenate(parts))
 
 
 @contextmanager
