@@ -108,8 +108,8 @@ def thinned(
 ) -> Arrivals:
     """Return recorded instants of which so many are kept, each as likely, that a rate results.
 
-    What the recording does on its own time is kept: its bursts, its pauses, its ties. A recording
-    that is too slow for the rate is not made faster.
+    What the recording does on its own time is kept: its bursts, its pauses, its ties. Of one that
+    is too slow for the rate all are kept, and it is played so many times faster.
 
     Args:
         instants: Recorded instants, ns, never falling.
@@ -124,7 +124,7 @@ def thinned(
         InputError: If the recording holds too few.
     """
     span = (int(instants[-1]) - int(instants[0])) / _SECOND if len(instants) > 1 else 0.0
-    share = min(rate * span / len(instants), 1.0) if len(instants) else 0.0
+    share = rate * span / len(instants) if len(instants) else 0.0
     part = Uniform.model_construct(low=0, high=_SECOND)
     drawn = Sampler(part, seed, stream).draw_many(0, np.arange(max(len(instants), 1)))
     kept = instants[drawn[: len(instants)] < share * _SECOND][first : first + requests]
@@ -134,7 +134,8 @@ def thinned(
             f"got {first + len(kept)}, from {len(instants)} records in {span:.1f} s. Ask for "
             "fewer requests, or take a longer range."
         )
-    return Arrivals(name, rate, kept - kept[0])
+    offsets = kept - kept[0]
+    return Arrivals(name, rate, offsets if share <= 1 else (offsets / share).astype(np.int64))
 
 
 def gaps(mean_ns: float, count: int, seed: int, stream: str) -> Ints:

@@ -67,12 +67,10 @@ def simulate(
         base=base,
     )
     until = start + int(at[-1]) + REST_NS
-    outcomes = loop.push(_rows(start + at), until).outcomes
-    order = np.argsort(outcomes.number, kind="stable")
-    found = type(outcomes)(*(column[order] for column in outcomes))
-    return Log(
+    found = loop.push(_rows(start + at), until).outcomes
+    log = Log(
         number=found.number,
-        query=np.zeros(len(order), np.int64),
+        query=np.zeros(len(found.number), np.int64),
         scheduled_at=found.submitted_at,
         submitted_at=found.submitted_at,
         sent_at=found.sent_at,
@@ -85,6 +83,7 @@ def simulate(
         replica=np.array([str(replica) for replica in found.replica], object),
         value=found.value,
     )
+    return log.take(np.argsort(log.number, kind="stable"))
 
 
 def _open_loop(config: InferenceConfig, requests: int) -> InferenceConfig:

@@ -56,6 +56,12 @@ def test_thinning_keeps_the_rate_asked_for_and_instants_that_were_recorded() -> 
     assert (np.diff(found.at) == 0).any()
 
 
+def test_a_recording_that_is_too_slow_is_played_faster() -> None:
+    recorded = np.arange(1000) * 20_000_000  # 50 a second
+    found = thinned(recorded, 200.0, 500, 5, "c")
+    assert np.diff(found.at) == pytest.approx([5_000_000] * 499, rel=0.01)
+
+
 def test_parts_of_one_recording_do_not_overlap() -> None:
     recorded = np.arange(10_000) * 1_000_000
     whole = thinned(recorded, 100.0, 400, 5, "c").at
@@ -65,4 +71,4 @@ def test_parts_of_one_recording_do_not_overlap() -> None:
 
 def test_a_recording_with_too_few_requests_is_refused_with_what_it_has() -> None:
     with pytest.raises(InputError, match="must hold 5000 requests at 100 a second: got"):
-        thinned(np.arange(1000) * 1_000_000, 100.0, 5000, 5, "c")
+        thinned(np.arange(20_000) * 1_000_000, 100.0, 5000, 5, "c")

@@ -19,9 +19,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.real_serving]
 
 MS = 1_000_000
 LOADS = (Load("poisson", 0.3), Load("bursts", 0.3))
-AMOUNTS = Amounts(
-    single=30, pause_ns=MS, queries=4, sizes=(2, 8), pairs=2, requests=30, warm_up=10
-)
+AMOUNTS = Amounts(single=30, pause_ns=MS, queries=4, sizes=(2, 8), pairs=2, requests=30, warm_up=10)
 CONFIG = {
     "model_uri": "none",
     "num_replicas": 2,
