@@ -170,6 +170,7 @@ def _connect(address: str) -> RayCluster:
     ray = _unconnected()
     if not answers(_host_and_port(address)):  # Ray itself would go on trying for minutes
         raise _no_cluster(address, "nothing answers there")
+    _show_the_token()
     try:
         ray.init(address=address, **_QUIETLY)
         _start_serve()
@@ -180,6 +181,16 @@ def _connect(address: str) -> RayCluster:
     except BaseException:
         _disconnect()
         raise
+
+
+def _show_the_token() -> None:
+    """Have the user's token shown to the cluster, where there is one: a Ray of our own asks."""
+    with suppress(ImportError):  # of another version of Ray
+        from ray._private.authentication import authentication_token_setup
+
+        authentication_token_setup.maybe_enable_token_auth_if_token_available(
+            warn_if_disabled=False
+        )
 
 
 def _no_cluster(address: str, why: str) -> NoClusterError:

@@ -207,14 +207,13 @@ def test_a_full_queue_refuses_and_a_closed_client_says_so(
 ) -> None:
     config = moody(
         folder / "full.json",
-        max_queued_requests=1,
-        batching={"kind": "ray", "max_batch_size": 4, "batch_wait_timeout": "300ms"},
+        max_queued_requests=4,
+        batching={"kind": "ray", "max_batch_size": 4, "batch_wait_timeout": "500ms"},
     )
     found = deploy(cluster, config, name="full")
     client = found.backend()
-    together = answers([client.submit(row(SUM, value)) for value in range(1)])
-    assert [reply.batch_size for reply in together] == [1]
-    # four fill the replica, one waits for it, and the others have no room
+    assert client.submit(row(SUM)).result(30).batch_size == 1
+    # four fill the replica, four may wait for it, and the others have no room
     requests = [client.submit(row(SLEEP, 0.3)) for _ in range(4)]
     wait_for(lambda: all(not one.done() for one in requests), "a batch under way")
     requests += [client.submit(row(SUM, value)) for value in range(20)]
