@@ -4,15 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-
 from backtester.express import layout as at
 from backtester.express.lane import ExpressLane
 from backtester.express.trader import ExpressTrader
 from backtester.gateway import Gateway
 from backtester.venue.matching import SIDE, TICKS
 from backtester.venue.queue_config import FRONT
-from backtester.venue.resting import RestingOrders
 from tests.mutants.planting import Patch, wrap
 
 
@@ -141,18 +138,6 @@ def what_is_on_its_way_is_lost(patch: Patch) -> None:
     patch.setattr(Gateway, "resume_message", lambda *args: None)
 
 
-def the_queue_is_lost_when_the_venue_takes_over(patch: Patch) -> None:
-    """Orders that rested go on with nobody ahead of them."""
-    wrap(
-        patch,
-        RestingOrders,
-        "resume",
-        lambda real: (
-            lambda self, resting, queue, ahead: real(self, resting, queue, np.zeros_like(ahead))
-        ),
-    )
-
-
 PLANTS = (
     everyone_leaves_in_front,
     the_last_to_arrive_is_first,
@@ -164,5 +149,4 @@ PLANTS = (
     post_only_orders_take,
     what_is_immediate_rests,
     what_is_on_its_way_is_lost,
-    the_queue_is_lost_when_the_venue_takes_over,
 )
