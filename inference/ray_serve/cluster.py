@@ -22,7 +22,7 @@ from typing import Any
 
 from inference.errors import NoClusterError, ServingError
 from inference.ray_serve.quiet import quiet_ray, quiet_serve
-from inference.ray_serve.watchdog import Watchdog
+from inference.ray_serve.watchdog import Address, Watchdog, answers
 
 __all__ = ["RayCluster", "ray_cluster"]
 
@@ -168,19 +168,35 @@ def _start(num_cpus: int | None) -> RayCluster:
 
 def _connect(address: str) -> RayCluster:
     ray = _unconnected()
+    if not answers(_host_and_port(address)):  # Ray itself would go on trying for minutes
+        raise _no_cluster(address, "nothing answers there")
     try:
         ray.init(address=address, **_QUIETLY)
         _start_serve()
         return RayCluster(address, own=False)
     except Exception as error:
         _disconnect()
-        raise NoClusterError(
-            f"there must be a running Ray at the address: got '{address}' ({_first_line(error)}). "
-            "Start one there, or leave the address out to have one started here."
-        ) from error
+        raise _no_cluster(address, _first_line(error)) from error
     except BaseException:
         _disconnect()
         raise
+
+
+def _no_cluster(address: str, why: str) -> NoClusterError:
+    return NoClusterError(
+        f"there must be a running Ray at the address: got '{address}' ({why}). Start one there, or "
+        "leave the address out to have one started here."
+    )
+
+
+def _host_and_port(address: str) -> Address:
+    host, colon, port = address.rpartition(":")
+    if not (host and colon and port.isdigit() and 0 < int(port) < 65536) or "/" in host:
+        raise NoClusterError(
+            f"the address of a Ray is written `host:port`: got '{address}'. It is the one of the "
+            "head, as `lightcone serve status` or `ray status` tells it."
+        )
+    return host, int(port)
 
 
 _QUIETLY: dict[str, Any] = {
@@ -221,12 +237,11 @@ def _disconnect() -> None:
         ray.shutdown()
 
 
-def _servers(address: str) -> list[tuple[str, tuple[str, int]]]:
+def _servers(address: str) -> list[tuple[str, Address]]:
     """Return the servers on which this process depends: the head's, and its own node's."""
     import ray
 
-    host, _, port = address.rpartition(":")
-    servers = [("head", (host, int(port)))]
+    servers = [("head", _host_and_port(address))]
     mine = ray.get_runtime_context().get_node_id()
     for node in ray.nodes():
         if node["NodeID"] == mine:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import re
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from threading import Event
@@ -128,8 +129,11 @@ def _application(deployment: Deployment, spec: ModelSpec) -> Any:
     alone = batching is None and deployment.ongoing_limit == 1
     blocking = alone or (isinstance(batching, RayBatching) and batching.function == "blocking")
     width = deployment.ongoing_limit if batching is None else batching.executions
-    arguments = (spec, width, blocking, batch_options(deployment))
-    made = serve.deployment(name="model", **serve_options(deployment))(ModelReplica)
+    hangs_after = deployment.health_check_timeout
+    arguments = (spec, width, blocking, batch_options(deployment), hangs_after)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of options that Ray means to rename
+        made = serve.deployment(name="model", **serve_options(deployment))(ModelReplica)
     # what replicas are made of: only where that changes does Serve start them anew
     version = hashlib.sha256(repr(arguments).encode()).hexdigest()[:16]
     return made.options(version=version, _internal=True).bind(*arguments)

@@ -21,14 +21,20 @@ class ModelReplica:
         width: Executions at once.
         blocking: Whether an execution holds the event loop.
         batching: Keyword arguments of `serve.batch`, or None for one row at a time.
+        hangs_after_ns: How long an execution may take before the replica is replaced.
     """
 
     def __init__(
-        self, spec: ModelSpec, width: int, blocking: bool, batching: dict[str, Any] | None
+        self,
+        spec: ModelSpec,
+        width: int,
+        blocking: bool,
+        batching: dict[str, Any] | None,
+        hangs_after_ns: int,
     ) -> None:
         from ray import serve
 
-        self._served = Served(spec, width, blocking=blocking)
+        self._served = Served(spec, width, blocking=blocking, hangs_after_ns=hangs_after_ns)
         self._replica = str(serve.get_replica_context().replica_id.unique_id)
         self._together = self._batched(batching)
 
@@ -59,3 +65,10 @@ class ModelReplica:
     async def describe(self) -> tuple[Any, ...]:
         """Return the fields of a `Description`."""
         return tuple(self._served.describe())
+
+    async def check_health(self) -> None:
+        """Be found unhealthy while the model hangs: by raising, or by not answering at all.
+
+        Ray asks this on the event loop that the model may hold.
+        """
+        self._served.check()

@@ -133,13 +133,14 @@ def _autoscaling(scaling: Autoscaling) -> dict[str, Any]:
         "max_replicas": scaling.max_replicas,
         "initial_replicas": scaling.initial_replicas,
         "target_ongoing_requests": scaling.target_ongoing_requests,
-        "metrics_interval_s": scaling.metrics_interval / _SECOND,
         "look_back_period_s": scaling.look_back_period / _SECOND,
         "upscale_delay_s": scaling.upscale_delay / _SECOND,
         "downscale_delay_s": scaling.downscale_delay / _SECOND,
         "upscaling_factor": scaling.upscaling_factor,
         "downscaling_factor": scaling.downscaling_factor,
     }
+    if "metrics_interval" in scaling.model_fields_set:  # Ray would rather not be told
+        found["metrics_interval_s"] = scaling.metrics_interval / _SECOND
     if scaling.downscale_to_zero_delay is not None:
         found["downscale_to_zero_delay_s"] = scaling.downscale_to_zero_delay / _SECOND
     return found

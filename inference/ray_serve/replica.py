@@ -10,6 +10,7 @@ import os
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from itertools import count
 from pathlib import Path
 from typing import NamedTuple
 
@@ -77,9 +78,10 @@ class Served:
         spec: The model.
         width: Executions at once; more than one run in threads.
         blocking: Whether an execution holds the replica's event loop.
+        hangs_after_ns: How long an execution may take before `check` calls it hanging.
     """
 
-    def __init__(self, spec: ModelSpec, width: int, *, blocking: bool) -> None:
+    def __init__(self, spec: ModelSpec, width: int, *, blocking: bool, hangs_after_ns: int) -> None:
         _pin_threads(spec.threads)
         for folder in spec.python_path:
             if folder not in sys.path:
@@ -102,6 +104,9 @@ class Served:
         self.predictor = load_predictor(spec.predictor_class_name, found.path, version=spec.version)
         self.clock = steady_clock_id()
         self._blocking = blocking
+        self._hangs_after_ns = hangs_after_ns
+        self._started: dict[int, int] = {}  # when what runs began, by a number of its own
+        self._executions = count()
         self._pool = ThreadPoolExecutor(max_workers=width, thread_name_prefix="predict")
         self._warm_up()
 
@@ -127,29 +132,47 @@ class Served:
             return self._execute(rows)
         return await asyncio.get_running_loop().run_in_executor(self._pool, self._execute, rows)
 
-    def predict_many(self, content: bytes, count: int) -> bytes:
-        """Return the bytes of one float64 a row, for the bytes of *count* rows.
+    def predict_many(self, content: bytes, size: int) -> bytes:
+        """Return the bytes of one float64 a row, for the bytes of *size* rows.
 
         Raises:
             ModelFailedError: If the model raises, or answers in another shape.
         """
-        values = np.frombuffer(content, np.float64).reshape(count, -1)
+        values = np.frombuffer(content, np.float64).reshape(size, -1)
         if self.predictor.batch_invariant:
             return self._predict(values).tobytes()
-        return b"".join(self._predict(values[i : i + 1]).tobytes() for i in range(count))
+        return b"".join(self._predict(values[i : i + 1]).tobytes() for i in range(size))
+
+    def check(self) -> None:
+        """Tell a hanging model by an exception.
+
+        Raises:
+            ModelFailedError: If an execution has taken too long.
+        """
+        from inference.errors import ModelFailedError
+
+        longest = steady_ns() - min(list(self._started.values()), default=steady_ns())
+        if longest > self._hangs_after_ns:
+            raise ModelFailedError(
+                f"a model must answer within `health_check_timeout` "
+                f"({self._hangs_after_ns / 1e9:g} s): it has been at it for {longest / 1e9:.1f} s."
+            )
 
     def _execute(self, rows: list[bytes]) -> list[Answer]:
         from inference.errors import ModelFailedError
 
-        count = len(rows)
-        values = np.frombuffer(b"".join(rows), np.float64).reshape(count, -1)
-        started = steady_ns()
+        size = len(rows)
+        values = np.frombuffer(b"".join(rows), np.float64).reshape(size, -1)
+        number = next(self._executions)
+        started = self._started[number] = steady_ns()
         try:
             found = self._predict(values)
         except ModelFailedError as error:
-            stamps = (started, steady_ns(), self.clock, count)
-            return [Answer(float("nan"), *stamps, str(error))] * count
-        stamps = (started, steady_ns(), self.clock, count)
+            stamps = (started, steady_ns(), self.clock, size)
+            return [Answer(float("nan"), *stamps, str(error))] * size
+        finally:
+            del self._started[number]
+        stamps = (started, steady_ns(), self.clock, size)
         return [Answer(value, *stamps) for value in found.tolist()]
 
     def _predict(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -175,10 +198,10 @@ class Served:
                 self.predictor.predict(row)
 
 
-def _pin_threads(count: int) -> None:
+def _pin_threads(threads: int) -> None:
     for name in _THREADS:
-        os.environ[name] = str(count)
+        os.environ[name] = str(threads)
     with suppress(ImportError):  # what is loaded already reads no environment any more
         from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
-        threadpool_limits(count)
+        threadpool_limits(threads)

@@ -11,12 +11,13 @@ from threading import Event, Thread
 
 from clock.wall import steady_ns
 
-__all__ = ["Watchdog"]
+__all__ = ["Address", "Watchdog", "answers"]
 
 PERIOD_S = 0.5
 _SECOND = 1_000_000_000
 
 Address = tuple[str, int]
+"""Host and port."""
 
 
 class Watchdog:
@@ -49,7 +50,7 @@ class Watchdog:
         heard = dict.fromkeys((name for name, _ in self._servers), steady_ns())
         while not self._stop.wait(PERIOD_S):
             for name, address in self._servers:
-                if _answers(address):
+                if answers(address):
                     heard[name] = steady_ns()
                 elif steady_ns() - heard[name] > self._lost_after_ns and not self._stop.is_set():
                     self._stop.set()
@@ -57,7 +58,8 @@ class Watchdog:
                     return
 
 
-def _answers(address: Address) -> bool:
+def answers(address: Address) -> bool:
+    """Return whether something takes a connection at the address, within two seconds."""
     try:
         socket.create_connection(address, timeout=2.0).close()
     except OSError:

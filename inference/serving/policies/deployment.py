@@ -9,7 +9,7 @@ from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, mod
 from clock.latency import ZERO_LATENCY, LatencyModel
 from clock.units import Duration
 from inference.serving.policies.autoscaler import Autoscaling
-from inference.serving.policies.base import Frozen
+from inference.serving.policies.base import Frozen, positive
 from inference.serving.policies.batching import BatchingField
 from inference.serving.policies.breaker import CircuitBreaker
 from inference.serving.policies.faults import Fault
@@ -68,13 +68,13 @@ class Deployment(Frozen):
     faults: tuple[Fault, ...] = ()
     ray_actor_options: RayActorOptions = RayActorOptions()
     health_check_period: Duration = Field(
-        default=10 * _SECOND, gt=0, description="On Ray Serve: between two checks of a replica."
+        default=10 * _SECOND, description="On Ray Serve: between two checks of a replica."
     )
     health_check_timeout: Duration = Field(
-        default=30 * _SECOND, gt=0, description="On Ray Serve: a check that takes longer failed."
+        default=30 * _SECOND, description="On Ray Serve: a check that takes longer failed."
     )
     graceful_shutdown_timeout: Duration = Field(
-        default=20 * _SECOND, gt=0, description="On Ray Serve: for a replica to end its requests."
+        default=20 * _SECOND, description="On Ray Serve: for a replica to end its requests."
     )
 
     @model_validator(mode="after")
@@ -84,6 +84,8 @@ class Deployment(Frozen):
                 "`max_queued_requests` must be -1 (no limit) or at least 1: got 0, with which even "
                 "a request for an idle replica would be rejected on arrival."
             )
+        for name in _ON_RAY_ALONE[1:]:
+            positive(name, getattr(self, name))
         if not all(0 < speed < float("inf") for speed in self.replica_speeds):
             raise ValueError(
                 f"`replica_speeds` must be above 0: got {list(self.replica_speeds)}. A speed of 0.5"

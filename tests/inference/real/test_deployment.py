@@ -151,6 +151,27 @@ def test_a_model_that_ends_its_process_is_a_crash_and_no_silence(
     wait_for(lambda: len(pids(backend)) == 2, "a new replica")
 
 
+def test_replicas_answer_while_the_controller_is_dead_and_it_comes_back(
+    backend: RayServeBackend,
+) -> None:
+    import ray
+    from ray.serve.context import _get_global_client
+
+    before = pids(backend)
+    ray.kill(_get_global_client()._controller, no_restart=False)
+    replies = answers([backend.submit(row(SUM, value)) for value in range(20)])
+    assert [reply.value for reply in replies] == [float(value) for value in range(20)]
+
+    def knows() -> bool:
+        try:
+            return running() == 2
+        except ray.exceptions.RayActorError:
+            return False
+
+    wait_for(knows, "the controller")
+    assert pids(backend) == before
+
+
 def test_more_and_fewer_replicas_while_requests_run(
     cluster: RayCluster, folder: Path, backend: RayServeBackend
 ) -> None:
@@ -213,6 +234,19 @@ def test_a_full_queue_refuses_and_a_closed_client_says_so(
     assert client.counts.submitted == client.counts.ended == 1 + 24 + 1 + 1
     found.delete()
     assert "full" not in [one.name for one in statuses()]
+
+
+def test_a_model_that_hangs_costs_its_replica_and_the_next_one_answers(
+    cluster: RayCluster, folder: Path
+) -> None:
+    config = moody(folder / "hangs.json", max_ongoing_requests=2, health_check_timeout="2s")
+    found = deploy(cluster, config, name="hangs")
+    client = found.backend()
+    hanging = client.submit(row(SLEEP, 600.0)).result(60)
+    assert (hanging.outcome, hanging.reason) == (Outcome.FAILED, Reason.CRASHED)
+    assert client.submit(row(SUM, 4.0)).result(60).value == 4.0
+    client.close()
+    found.delete()
 
 
 def test_a_model_that_cannot_be_loaded_is_one_sentence(cluster: RayCluster, folder: Path) -> None:

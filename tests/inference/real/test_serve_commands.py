@@ -31,7 +31,7 @@ SCENARIO: dict[str, Any] = {
     },
     "featurizer": {
         "feature_configs": [
-            {"feature_definition": "MidPrice", "name": "mid", "params": {}},
+            {"feature_definition": "price.MidPrice", "name": "mid"},
         ]
     },
     "strategy": {"class": "backtester.strategies.BuyAndHold"},
