@@ -210,6 +210,8 @@ def _host_and_port(address: str) -> Address:
     return host, int(port)
 
 
+_REAPED_WITHIN_S = 5.0
+
 _QUIETLY: dict[str, Any] = {
     "log_to_driver": False,
     "configure_logging": False,
@@ -244,8 +246,25 @@ def _disconnect() -> None:
     # the first job of every cluster has the same id, so that Serve would take a new one for the old
     with suppress(Exception):
         context._disconnect()
+    started = _started()
     with suppress(Exception):
         ray.shutdown()
+    for process in started:
+        with suppress(Exception):
+            process.wait(_REAPED_WITHIN_S)
+
+
+def _started() -> list[Any]:
+    """Return the processes that Ray started for us: it kills them, and does not look after them.
+
+    One that nobody waits for stays in the machine's table, and Python warns of it.
+    """
+    from ray._private import worker
+
+    with suppress(Exception):
+        infos = worker._global_node.all_processes.values()
+        return [info.process for kind in infos for info in kind]
+    return []
 
 
 def _servers(address: str) -> list[tuple[str, Address]]:
