@@ -48,6 +48,7 @@ def on_replicas(
     if not wanted:
         yield models
         return
+    from backtester.train import stacked_columns
     from inference.ray_serve import deploy, ray_cluster
 
     with ExitStack() as stack:
@@ -55,7 +56,8 @@ def on_replicas(
             cluster = stack.enter_context(ray_cluster())
         asked = dict(models)
         for name in wanted:
-            plain = _only_replicas(scenario.inference_config[name])
+            loop = stacked_columns(scenario.inference_config[name], scenario.featurizer)
+            plain = _only_replicas(loop)
             deployed = deploy(cluster, plain, name=f"run-{os.getpid()}-{scenario.name}-{name}")
             stack.callback(deployed.delete)
             loaded = models[name]

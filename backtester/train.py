@@ -102,7 +102,7 @@ def training_rows(
         ScenarioError: If the scenario describes no training.
     """
     training, config = _described(scenario)
-    from featurizer.dataset import FeatureLabelSet, LabelledArrays
+    from featurizer.dataset import FeatureLabelSet
 
     span = training.until - training.start
     rows = FeatureLabelSet.build(

@@ -10,7 +10,7 @@ from inference.predictors.base import BUILT_IN, Predictor, load_predictor
 
 if TYPE_CHECKING:
     from inference.config import InferenceConfig
-    from inference.registry import Registry
+    from inference.registry import Registry, ResolvedModel
 
 __all__ = ["MODELS", "ModelSpec", "load_model", "model_specs"]
 
@@ -30,6 +30,8 @@ class ModelSpec(NamedTuple):
     params: dict[str, Any] = {}  # noqa: RUF012 - never changed
     features: tuple[str, ...] | None = None
     trusted: bool = False
+    name: str = ""
+    """What the registry calls the model, an empty text for a path or a run's artifact."""
 
     def load(self) -> Predictor:
         """Load the model anew.
@@ -45,6 +47,17 @@ class ModelSpec(NamedTuple):
             features=self.features,
             trusted=self.trusted,
         )
+
+    @classmethod
+    def of(cls, found: ResolvedModel, class_name: str, **others: Any) -> ModelSpec:
+        """Return how to load a resolved artifact, trusted if it is registered; others as fields."""
+        plain = cls(found.uri, class_name, found.path, found.digest, found.version)
+        return plain._replace(**{"name": found.name, "trusted": found.registered, **others})
+
+    @property
+    def pinned_uri(self) -> str:
+        """A URI of this version: an alias, or `latest`, may move."""
+        return f"models:/{self.name}/{self.version}" if self.name else self.uri
 
     @property
     def key(self) -> str:
@@ -85,12 +98,9 @@ def model_specs(
     specs = {}
     for name, uri in config.model_uris.items():
         found, deployment = registry.resolve(uri, hint=hint), config.deployments[name]
-        specs[name] = ModelSpec(
-            uri=uri,
-            class_name=deployment.predictor_class_name,
-            path=found.path,
-            digest=found.digest,
-            version=found.version,
+        specs[name] = ModelSpec.of(
+            found,
+            deployment.predictor_class_name,
             params=deployment.predictor_params,
             features=config.features,
             trusted=found.registered or deployment.trust_model_files,

@@ -85,17 +85,21 @@ def _load(
     model: str, class_name: str, loop: str | None, variant: str | None
 ) -> tuple[str, Predictor]:
     """Return a model and the URI that it was loaded from."""
-    from inference.predictors.base import load_predictor
+    from inference.models import ModelSpec, load_model, model_specs
     from inference.registry import Registry
 
-    uri = model
     if model.endswith(_SCENARIOS):
         from backtester.commands.serve import named
         from backtester.scenario import load_scenario
+        from backtester.train import stacked_columns
 
-        config = named("loop", "inference_config", load_scenario(model).inference_config, loop)
-        if config.variants or variant is not None:
-            config = named("variant", "variants", config.variants, variant)
-        uri, class_name = config.model_uri, config.predictor_class_name
-    resolved = Registry().resolve(uri)
-    return uri, load_predictor(class_name, resolved.path, version=resolved.version)
+        scenario = load_scenario(model)
+        config = named("loop", "inference_config", scenario.inference_config, loop)
+        specs = model_specs(stacked_columns(config, scenario.featurizer), Registry())
+        if not config.variants and variant is None:
+            spec = specs[""]
+        else:
+            spec = named("variant", "variants", specs if config.variants else {}, variant)
+        return spec.uri, load_model(spec)
+    found = Registry().resolve(model)
+    return model, load_model(ModelSpec.of(found, class_name))

@@ -151,6 +151,7 @@ def _loops(path: Path, settings: list[str]) -> dict[str, InferenceConfig]:
     """
     from backtester.errors import ScenarioError
     from backtester.scenario import load_scenario
+    from backtester.train import stacked_columns
 
     scenario = load_scenario(path, settings)
     if not scenario.inference_config:
@@ -162,7 +163,7 @@ def _loops(path: Path, settings: list[str]) -> dict[str, InferenceConfig]:
             raise ScenarioError(
                 f"{path}: `deployment_name` must be distinct for each loop: got '{name}' twice."
             )
-        found[name] = config
+        found[name] = stacked_columns(config, scenario.featurizer)
     return found
 
 

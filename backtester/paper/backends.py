@@ -68,6 +68,7 @@ def _in_threads(scenario: Scenario, models: Models, stack: ExitStack) -> Backend
 
 
 def _on_ray(scenario: Scenario, stack: ExitStack, cluster: RayCluster | None) -> Backends:
+    from backtester.train import stacked_columns
     from inference.ray_serve import deploy, ray_cluster
 
     if cluster is None:
@@ -75,7 +76,8 @@ def _on_ray(scenario: Scenario, stack: ExitStack, cluster: RayCluster | None) ->
     found: Backends = {}
     for loop, config in scenario.inference_config.items():
         name = f"paper-{os.getpid()}-{scenario.name}-{loop}"
-        deployed = deploy(cluster, config, name=name)
+        columns = stacked_columns(config, scenario.featurizer)
+        deployed = deploy(cluster, columns, name=name)
         stack.callback(deployed.delete)
         found[loop] = {}
         for variant in config.deployments:

@@ -16,7 +16,7 @@ from inference.errors import ServingError
 from inference.ray_serve.backend import RayServeBackend
 from inference.ray_serve.model_replica import ModelReplica
 from inference.ray_serve.options import batch_options, check_servable, serve_options
-from inference.ray_serve.replica import ModelSpec
+from inference.ray_serve.replica import ReplicaModel
 from inference.registry import Registry
 from inference.serving.policies.batching import RayBatching
 from inference.serving.policies.deployment import Deployment
@@ -87,11 +87,10 @@ def deploy(
     applications = {variant: application_name(name, variant) for variant in config.deployments}
     from ray import serve
 
+    models = replica_models(config, registry)
     targets = [
         serve.RunTarget(
-            target=_application(
-                deployment, model_spec(deployment, config.model_uris[variant], registry)
-            ),
+            target=_application(deployment, models[variant]),
             name=applications[variant],
             route_prefix=None,
         )
@@ -107,22 +106,22 @@ def deploy(
     return Deployed(cluster, name, applications)
 
 
-def model_spec(deployment: Deployment, uri: str, registry: Registry) -> ModelSpec:
-    """Resolve a model once, here, so that every replica loads this one wherever an alias moves."""
-    found = registry.resolve(uri)
-    pinned = f"models:/{found.name}/{found.version}" if found.name else uri
-    return ModelSpec(
-        uri=pinned,
-        predictor_class_name=deployment.predictor_class_name,
-        registry_root=str(registry.root),
-        tracking_uri=os.environ.get("MLFLOW_TRACKING_URI", ""),
-        digest=found.digest,
-        version=found.version,
-        python_path=(str(Path.cwd()),),
-    )
+def replica_models(config: InferenceConfig, registry: Registry) -> dict[str, ReplicaModel]:
+    """Resolve each variant's model once: every replica loads this one, wherever an alias moves."""
+    from inference.models import model_specs
+
+    return {
+        variant: ReplicaModel(
+            model=model._replace(uri=model.pinned_uri),
+            registry_root=str(registry.root),
+            tracking_uri=os.environ.get("MLFLOW_TRACKING_URI", ""),
+            python_path=(str(Path.cwd()),),
+        )
+        for variant, model in model_specs(config, registry).items()
+    }
 
 
-def _application(deployment: Deployment, spec: ModelSpec) -> Any:
+def _application(deployment: Deployment, spec: ReplicaModel) -> Any:
     from ray import serve
 
     batching = deployment.batching

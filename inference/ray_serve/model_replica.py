@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from inference.ray_serve.replica import Answer, ModelSpec, Served
+from inference.ray_serve.replica import Answer, ReplicaModel, Served
 
 __all__ = ["ModelReplica"]
 
@@ -26,7 +26,7 @@ class ModelReplica:
 
     def __init__(
         self,
-        spec: ModelSpec,
+        spec: ReplicaModel,
         width: int,
         blocking: bool,
         batching: dict[str, Any] | None,

@@ -12,14 +12,17 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from itertools import count
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from clock.wall import steady_clock_id, steady_ns
 
-__all__ = ["Answer", "Description", "ModelSpec", "Served"]
+if TYPE_CHECKING:
+    from inference.models import ModelSpec
+
+__all__ = ["Answer", "Description", "ReplicaModel", "Served"]
 
 _THREADS = (
     "OMP_NUM_THREADS",
@@ -30,17 +33,16 @@ _THREADS = (
 )
 
 
-class ModelSpec(NamedTuple):
-    """Which model a replica loads, and from where; everything is said, nothing inherited."""
+class ReplicaModel(NamedTuple):
+    """Which model a replica loads, and from where; everything is said, nothing inherited.
 
-    uri: str
-    predictor_class_name: str
+    The model's path is the deployer's: a replica looks its URI up again, on its own host.
+    """
+
+    model: ModelSpec
     registry_root: str
     tracking_uri: str
     """`MLFLOW_TRACKING_URI`, or an empty text for the store below `registry_root`."""
-    digest: str
-    """Of the artifact: a replica refuses to serve another one than was deployed."""
-    version: str
     python_path: tuple[str, ...] = ()
     warm_up_rows: int = 3
     threads: int = 1
@@ -81,7 +83,9 @@ class Served:
         hangs_after_ns: How long an execution may take before `check` calls it hanging.
     """
 
-    def __init__(self, spec: ModelSpec, width: int, *, blocking: bool, hangs_after_ns: int) -> None:
+    def __init__(
+        self, spec: ReplicaModel, width: int, *, blocking: bool, hangs_after_ns: int
+    ) -> None:
         _pin_threads(spec.threads)
         for folder in spec.python_path:
             if folder not in sys.path:
@@ -91,17 +95,17 @@ class Served:
         else:
             os.environ.pop("MLFLOW_TRACKING_URI", None)
         from inference.errors import PredictorError
-        from inference.predictors.base import load_predictor
         from inference.registry import Registry
 
-        found = Registry(Path(spec.registry_root)).resolve(spec.uri)
-        if found.digest != spec.digest:
+        model = spec.model
+        found = Registry(Path(spec.registry_root)).resolve(model.uri)
+        if found.digest != model.digest:
             raise PredictorError(
-                f"`{spec.uri}` must be the model that was deployed: got digest {found.digest}, "
-                f"deployed was {spec.digest}. Deploy again."
+                f"`{model.uri}` must be the model that was deployed: got digest {found.digest}, "
+                f"deployed was {model.digest}. Deploy again."
             )
         self.spec = spec
-        self.predictor = load_predictor(spec.predictor_class_name, found.path, version=spec.version)
+        self.predictor = model._replace(path=found.path).load()
         self.clock = steady_clock_id()
         self._blocking = blocking
         self._hangs_after_ns = hangs_after_ns
@@ -117,7 +121,7 @@ class Served:
             tuple(predictor.feature_names),
             predictor.batch_invariant,
             predictor.accepts_nan,
-            self.spec.uri,
+            self.spec.model.uri,
             predictor.version,
             predictor.digest,
             self.clock,

@@ -18,6 +18,7 @@ from pydantic import ValidationError
 from clock.wall import WallClock, steady_clock_id, steady_ns, utc_now, utc_of
 from inference.config import InferenceConfig
 from inference.errors import ModelFailedError, NotOnRayError, PredictorError
+from inference.models import ModelSpec
 from inference.ray_serve.guard import living, processes
 from inference.ray_serve.options import (
     batch_options,
@@ -26,7 +27,7 @@ from inference.ray_serve.options import (
     simulated_only,
 )
 from inference.ray_serve.outcomes import outcome_of
-from inference.ray_serve.replica import Answer, ModelSpec, Served
+from inference.ray_serve.replica import Answer, ReplicaModel, Served
 from inference.ray_serve.watchdog import Watchdog
 from inference.registry import Registry
 from inference.schedule import Outcome, Reason
@@ -228,7 +229,8 @@ def slow_is_healthy(served: Served) -> bool:
 def test_a_replica_whose_model_takes_too_long_is_unhealthy(tmp_path: Path) -> None:
     uri = write_model(tmp_path / "model.json", 2.0)
     digest = Registry().resolve(uri).digest
-    spec = ModelSpec(uri, "tests.inference.real.moody.Moody", str(tmp_path), "", digest, "")
+    model = ModelSpec(uri, "tests.inference.real.moody.Moody", Path(uri), digest)
+    spec = ReplicaModel(model, str(tmp_path), "")
 
     async def story() -> list[Answer]:
         served = Served(spec, 2, blocking=False, hangs_after_ns=50_000_000)
@@ -244,5 +246,6 @@ def test_a_replica_whose_model_takes_too_long_is_unhealthy(tmp_path: Path) -> No
 
     found = asyncio.run(asyncio.wait_for(story(), 30))
     assert [(one.value, one.batch_size) for one in found] == [(2.0, 3)] * 3
+    other = spec._replace(model=model._replace(digest="other"))
     with pytest.raises(PredictorError, match="must be the model that was deployed"):
-        Served(spec._replace(digest="other"), 1, blocking=True, hangs_after_ns=1)
+        Served(other, 1, blocking=True, hangs_after_ns=1)
