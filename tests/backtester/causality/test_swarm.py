@@ -16,6 +16,7 @@ from backtester.causality import strategies
 from backtester.causality.strategies import Example
 from backtester.causality.swarm import Trial, assert_laws, try_seed
 from backtester.cli import _exit_code
+from clock.errors import InputError
 from tests.backtester.causality.test_strategies import drawn
 from tests.mutants import books_and_host, looking_ahead, order_of_time
 
@@ -111,6 +112,19 @@ def test_a_scenario_that_was_kept_is_tried_again(
     monkeypatch.chdir(folder)
     with pytest.raises(AssertionError, match="feature `ahead`"):
         assert_laws("scenario.yaml")
+
+
+def test_another_future_that_cannot_be_run_tells_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: Any) -> None:
+        raise InputError("the range must hold records")
+
+    monkeypatch.setattr("backtester.causality.swarm.battery.trace_of", refuse)
+    (example,) = drawn(strategies.scenarios(steps=20), 1)
+    example.write(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    assert assert_laws("scenario.yaml").has_future == 0
 
 
 @pytest.mark.parametrize(
