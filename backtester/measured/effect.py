@@ -130,6 +130,8 @@ def matched_orders(first: RunResult, second: RunResult, loop: str) -> float | No
 
 def _decisions(result: RunResult, loop: str) -> list[tuple[Any, ...]]:
     """Return instrument, side and feature row of each order."""
+    if not len(result.orders):
+        return []
     asked = result.predictions.filter(
         (pl.col("loop") == loop) & (pl.col("outcome") == "completed") & ~pl.col("superseded")
     )
