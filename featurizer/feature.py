@@ -115,8 +115,7 @@ class FeatureDefinition(BaseModel):
 
     Promises, checked by `featurizer.checks.check_feature`: a value depends on the updates so far
     and the instant of reading, never on how they were cut into batches, on what comes later, on
-    which other instants were read, or on another feature's state; nothing handed in is changed. Two
-    features that read nothing of each other may be pushed at once, by two threads.
+    which other instants were read, or on another feature's state; nothing handed in is changed.
 
     Attributes:
         held: True if the value holds from one update to the next; False if it is read at the
