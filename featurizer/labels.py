@@ -83,9 +83,8 @@ def labelled_rows(
 def _worked_out(
     graph: FeatureGraph, windows: Iterator[Window]
 ) -> Iterator[tuple[FeatureRows, Window]]:
-    with graph.in_two_threads():
-        for window in prefetched(windows):
-            yield graph.push(window.ours, window.until), window
+    for window in prefetched(windows):
+        yield graph.push(window.ours, window.until), window
 
 
 class Labelling(NamedTuple):
