@@ -120,6 +120,12 @@ def _forget_old_caches(current: Path) -> None:
         shutil.rmtree(path, ignore_errors=True)
 
 
-numba.config.CACHE_DIR = str(cache_folder())
+CACHE_FOLDER = cache_folder()
+"""Where this process finds and keeps compiled kernels."""
+
+numba.config.CACHE_DIR = str(CACHE_FOLDER)
 # Intel's vector library, where it happens to be installed, has other last bits than the scalar one.
 numba.config.DISABLE_INTEL_SVML = True
+# Numba reads its settings anew whenever one of its variables has changed: it must find the same
+os.environ["NUMBA_CACHE_DIR"] = numba.config.CACHE_DIR
+os.environ["NUMBA_DISABLE_INTEL_SVML"] = "1"

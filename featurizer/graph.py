@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal, TypeAlias
 
 import numpy as np
@@ -15,7 +14,6 @@ from featurizer.config import FeaturizerConfig, row_names
 from featurizer.emission import EMPTY, Due, Emission, RowClock, frozen
 from featurizer.errors import FeatureError
 from featurizer.graph_chunk import Chunk
-from featurizer.graph_halves import Halves
 from featurizer.graph_live import LivePath
 from featurizer.graph_nodes import build_nodes, graph_requests, graph_streams
 from featurizer.graph_plan import Plan, start_plans
@@ -106,7 +104,6 @@ class FeatureGraph:
         self.requests = graph_requests(self.nodes, self._streams)
         self._plans = [Plan(node, self.nodes, self._streams) for node in self.nodes]
         self._live: LivePath | None = None
-        self._halves: Halves | None = None
         self._started = False
 
     def _add_triggers(
@@ -235,23 +232,10 @@ class FeatureGraph:
         """Push a chunk through the nodes; return what is read. Shape (rows, features)."""
         values = np.empty((rows, self._width), order=self._order)
         if rows or any(records is not None and len(records) for records in chunk.records):
-            if self._halves is not None:
-                self._halves.push(chunk, values)
-                return values
             with np.errstate(all="ignore"):
                 for plan in self._plans:
                     plan.push(chunk, self._plans, values)
         return values
-
-    @contextmanager
-    def in_two_threads(self) -> Iterator[None]:
-        """Within the block, work out features that read nothing of one another side by side."""
-        self._halves = Halves(self._plans)
-        try:
-            yield
-        finally:
-            self._halves.close()
-            self._halves = None
 
     def live_inputs(self, stream: StreamKey) -> tuple[int, tuple[str, ...]]:
         """Return a stream's place, and the columns that `push_one` needs of it."""
@@ -292,7 +276,7 @@ class FeatureGraph:
         return self._maker.make_one(place, event_time, row_at, included, values, block)
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**vars(self), "_live": None, "_halves": None}
+        return {**vars(self), "_live": None}
 
     def _check_order(self, times: list[Array], until: int) -> None:
         watermark = self._clock.watermark

@@ -13,6 +13,7 @@ from featurizer.config import FeaturizerConfig
 from featurizer.emission import Emission, frozen
 from featurizer.errors import CatalogError
 from featurizer.graph import MISSING, FeatureGraph, FeatureRows
+from featurizer.label_newest import NewestLabeller
 from featurizer.label_rows import LabelledRows, label_change
 from featurizer.market import Kind, Records, StreamKey, Window
 from featurizer.prefetch import prefetched
@@ -82,9 +83,8 @@ def labelled_rows(
 def _worked_out(
     graph: FeatureGraph, windows: Iterator[Window]
 ) -> Iterator[tuple[FeatureRows, Window]]:
-    with graph.in_two_threads():
-        for window in prefetched(windows):
-            yield graph.push(window.ours, window.until), window
+    for window in prefetched(windows):
+        yield graph.push(window.ours, window.until), window
 
 
 class Labelling(NamedTuple):
@@ -114,7 +114,7 @@ class Labelling(NamedTuple):
         """Take the records up to *until*, and work out neither row nor label."""
         self.graph.absorb(records, until)
         for _, labeller in self.joiner.labellers:
-            labeller.graph.absorb(records, until)
+            labeller.absorb(records, until)
 
 
 class _Joiner:
@@ -130,13 +130,14 @@ class _Joiner:
     ) -> None:
         self.kind = config.label
         self.column = 0
-        self.labellers: list[tuple[int | None, _Labeller]] = []
+        self.labellers: list[tuple[int | None, _Labeller | NewestLabeller]] = []
         if config.label_feature is not None:
             self.column = names.index(config.label_feature)
             each: Sequence[str | None] = instruments if config.per_instrument else [None]
             for place, instrument in enumerate(each):
                 labeller = _Labeller(config, instruments, start, kinds, instrument)
-                self.labellers.append((None if instrument is None else place, labeller))
+                short = NewestLabeller.of(labeller.graph.nodes, labeller.lookahead_ns)
+                self.labellers.append((None if instrument is None else place, short or labeller))
         # of the rows that wait: in the pieces in which they came, and what their labels need;
         # what has been decided of them is kept only where one instrument waits for another
         self.rows: deque[FeatureRows] = deque()
@@ -245,6 +246,10 @@ class _Labeller:
         self.first_from = first_from
         self.horizons = np.empty(0, np.int64)
         self.values = np.empty(0)
+
+    def absorb(self, records: Mapping[StreamKey, Records], until: int) -> None:
+        """Take records that no row was emitted with."""
+        self.graph.absorb(records, until)
 
     def push(
         self, emitted_at: Array, records: Mapping[StreamKey, Records], until: int

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from clock.compiled import kernel, readonly
 
-__all__ = ["counted", "first_from", "largest_counted", "ordinals"]
+__all__ = ["around", "counted", "first_from", "largest_counted", "ordinals"]
 
 Array = NDArray[Any]
 
@@ -30,6 +30,27 @@ def counted(stream: Array, instants: Array, inclusive: bool) -> Array:
     counts = np.empty(len(instants), np.int64)
     _count(stream, instants, inclusive, counts)
     return readonly(counts)
+
+
+def around(stream: Array, instants: Array) -> tuple[Array, Array]:
+    """Return the place of the last record by each instant, and when the first from it on came.
+
+    Args:
+        stream: When each record came, never decreasing; the last at or after the last instant.
+            Read-only.
+        instants: Never decreasing. Shape (n,), read-only.
+
+    Returns:
+        Places, -1 where no record came by the instant, and times. Each: shape (n,).
+
+    Example:
+        >>> stream, instants = readonly(np.array([1, 3, 3])), readonly(np.array([0, 2, 3]))
+        >>> [found.tolist() for found in around(stream, instants)]
+        [[-1, 0, 2], [1, 3, 3]]
+    """
+    places, after = np.empty(len(instants), np.int64), np.empty(len(instants), np.int64)
+    _around(stream, instants, places, after)
+    return places, after
 
 
 def largest_counted(values: Array, counts: Array, before: int) -> tuple[Array, int]:
@@ -80,6 +101,18 @@ def _count(stream: Array, instants: Array, inclusive: bool, counts: Array) -> No
             while i < n and stream[i] < instant:
                 i += 1
         counts[k] = i
+
+
+@kernel
+def _around(stream: Array, instants: Array, places: Array, after: Array) -> None:
+    i, n = 0, len(stream)
+    for k in range(len(instants)):
+        instant = instants[k]
+        while i < n and stream[i] <= instant:
+            i += 1
+        places[k] = i - 1
+        at_once = i > 0 and stream[i - 1] == instant
+        after[k] = instant if at_once else stream[i]
 
 
 @kernel

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Callable
+from functools import partial
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -13,6 +14,7 @@ import numpy as np
 from clock.wall import host_ns
 from inference.errors import ModelFailedError
 from inference.http.served import About, BusyError, DownError, Floats, Load, Scored, checked
+from inference.predictors.base import probabilities_of
 
 if TYPE_CHECKING:
     from inference.predictors.base import Predictor
@@ -140,13 +142,10 @@ class InProcess:
 
     def _ask(self, values: Floats) -> tuple[Floats, Floats | None]:
         name, rows = f"model '{self._about.model_id or self._about.name}'", len(values)
-        classes = getattr(self._predictor, "probabilities", None)
         try:
             found = checked(self._in_one_go(self._predictor.predict, values), rows, name)
-            probabilities = None
-            if callable(classes):
-                probabilities = _shares(self._in_one_go(classes, values), rows, name)
-            return found, probabilities
+            shares = self._in_one_go(partial(probabilities_of, self._predictor), values)
+            return found, None if shares is None else _shares(shares, rows, name)
         except ModelFailedError:
             raise
         except BaseException as error:  # a thread that ended would let its requests hang
@@ -159,7 +158,8 @@ class InProcess:
         """Ask about all rows, or one by one where the bits of a row depend on the others."""
         if self._predictor.batch_invariant or len(values) == 1:
             return ask(values)
-        return np.concatenate([np.asarray(ask(row[None])) for row in values])
+        parts = [ask(row[None]) for row in values]
+        return None if parts[0] is None else np.concatenate(parts)
 
 
 def _shares(found: Any, rows: int, name: str) -> Floats:

@@ -92,7 +92,7 @@ def fit_to(loads: FitLoads, deployment: Deployment) -> Fit:
     slots = _slot_capacity(sizes, service, deployment)
     between = turnarounds(list(loads.sweep.values()))
     held_ns = int(np.median(between)) if len(between) else 0
-    swept = swept_capacity(loads.sweep)
+    swept = swept_capacity(loads)
     facts = {
         "slot_capacity": slots,
         "swept_capacity": swept,
@@ -109,7 +109,7 @@ def fit_to(loads: FitLoads, deployment: Deployment) -> Fit:
         hop = int(np.median(legs["out"])) // 2 if deployment.router.kind == "power_of_two" else 0
         out = np.maximum(legs["out"] - hop, 0)
         return Fit("replicas", slots, sizes, service, out, back, hop, facts)
-    held = np.rint(_SECOND / _rates(loads.sweep)).astype(np.int64)
+    held = np.rint(_SECOND / _rates(loads)).astype(np.int64)
     rest = np.maximum(single.latency.astype(np.int64) - int(np.median(held)), 0)
     back = np.minimum(legs["back"], rest)
     return Fit("overhead", swept, np.ones_like(held), held, rest - back, back, 0, facts)
@@ -172,19 +172,23 @@ def executions(logs: list[Log]) -> tuple[Ints, Ints]:
     return np.concatenate(sizes), np.concatenate(durations)
 
 
-def swept_capacity(sweep: dict[int, Log]) -> float:
-    """Return the requests a second that the largest queries of a sweep were answered at."""
-    return float(np.median(_rates(sweep)))
+def swept_capacity(loads: FitLoads) -> float:
+    """Return the requests a second that the largest queries of a sweep were answered at.
+
+    What each further request of a query adds to the time until the last one is answered; not the
+    time from first to last answer: those that leave together hold up the first one too.
+    """
+    return float(np.median(_rates(loads)))
 
 
-def _rates(sweep: dict[int, Log]) -> NDArray[np.float64]:
-    """Return the rate of each query of the largest size, from its first answer to its last."""
-    log = sweep[max(sweep)]
+def _rates(loads: FitLoads) -> NDArray[np.float64]:
+    log = loads.sweep[max(loads.sweep)]
+    alone = float(np.median(loads.single.latency[loads.single.answered]))
     rates = []
     for query in np.unique(log.query):
-        received = np.sort(log.received_at[(log.query == query) & log.answered])
-        if len(received) > 1 and received[-1] > received[0]:
-            rates.append((len(received) - 1) * _SECOND / float(received[-1] - received[0]))
+        late = log.latency[(log.query == query) & log.answered]
+        if len(late) > 1 and late.max() > alone:
+            rates.append((len(late) - 1) * _SECOND / float(late.max() - alone))
     if not rates:
         raise ModelFailedError(
             "a fit needs a sweep with queries of at least two answered requests: got "

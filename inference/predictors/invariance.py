@@ -162,16 +162,13 @@ def _version(package: str) -> str:
 
 def _place(parts: Sequence[Any]) -> Path:
     """Return the file of a finding, in the cache of these sources and this processor."""
-    import numba
+    from clock.compiled import CACHE_FOLDER
 
-    import clock.compiled  # names the folder, by a digest of the sources and the processor
-
-    assert clock.compiled.PACKAGES
     digest = hashlib.blake2b(digest_size=16)
     for part in parts:
         content = part if isinstance(part, bytes) else str(part).encode()
         digest.update(len(content).to_bytes(8, "little") + content)
-    return Path(numba.config.CACHE_DIR) / "batch-invariance" / f"{digest.hexdigest()}.json"
+    return CACHE_FOLDER / "batch-invariance" / f"{digest.hexdigest()}.json"
 
 
 def _remembered(place: Path) -> Invariance | None:

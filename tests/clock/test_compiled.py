@@ -91,6 +91,16 @@ def test_kernels_are_cached_in_that_folder(tmp_path: Path) -> None:
     assert Path(numba.config.CACHE_DIR).parent == cache_root() or not cache_root().is_dir()
 
 
+def test_settings_survive_that_numba_reads_its_variables_anew(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    before = numba.config.CACHE_DIR
+    monkeypatch.setenv("NUMBA_NUM_THREADS", "1")
+    numba.core.config.reload_config()
+    assert before == numba.config.CACHE_DIR
+    assert numba.config.DISABLE_INTEL_SVML
+
+
 def test_a_kernel_divides_like_numpy() -> None:
     @kernel
     def ratio(a: float, b: float) -> float:

@@ -103,15 +103,23 @@ def test_grid_rows_before_the_first_record_have_no_event_and_no_label() -> None:
 
 
 @pytest.mark.slow
-@given(times=received(20), data=st.data(), sampling=st.sampled_from(["raw", "2ms"]))
-@settings(max_examples=40, deadline=None)
+@given(
+    times=received(20),
+    data=st.data(),
+    sampling=st.sampled_from(["raw", "2ms"]),
+    label_feature=st.sampled_from(["mid", "same"]),
+)
+@settings(max_examples=60, deadline=None)
 def test_labels_do_not_depend_on_windows_and_equal_a_plain_search(
-    times: list[int], data: st.DataObject, sampling: str
+    times: list[int], data: st.DataObject, sampling: str, label_feature: str
 ) -> None:
     streams = market(quotes(times, [float(data.draw(st.integers(1, 9))) for _ in times]))
     until = (times[-1] if times else 0) + data.draw(st.integers(1, 6)) * MS
     cuts = sorted(set(data.draw(st.lists(st.integers(1, max(1, until - 1)), max_size=4))))
-    settings = labelled(sampling=sampling)
+    # the same value read from the newest record, and from a graph of its own
+    features = [("price.MidPrice", "mid", {}), ("smoothing.Lag", "same", {"lag": "0ms"})]
+    label = {"label_feature": label_feature, "label_lookahead": "3ms"}
+    settings = config(*features, sampling=sampling, **label)
     whole = build(settings, streams, until)
     assert build(settings, streams, until, cuts).frame.equals(whole.frame)
     mids = streams[A, "quotes"].columns["bid_price"] + 0.5

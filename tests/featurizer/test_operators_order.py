@@ -8,7 +8,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from featurizer.operators.order import counted, first_from, largest_counted, ordinals
+from featurizer.operators.order import around, counted, first_from, largest_counted, ordinals
 
 SORTED = st.lists(st.integers(-20, 20), max_size=30).map(sorted)
 
@@ -24,6 +24,16 @@ def test_counts_are_those_of_a_search(stream: list[int], instants: list[int]) ->
     for inclusive, side in ((False, "left"), (True, "right")):
         found = counted(fixed(stream), fixed(instants), inclusive)
         assert found.tolist() == np.searchsorted(stream, instants, side).tolist()
+
+
+@given(stream=SORTED.filter(len), instants=SORTED)
+def test_what_lies_around_an_instant_is_that_of_two_searches(
+    stream: list[int], instants: list[int]
+) -> None:
+    instants = [instant for instant in instants if instant <= stream[-1]]
+    places, after = around(fixed(stream), fixed(instants))
+    assert places.tolist() == [sum(1 for t in stream if t <= at) - 1 for at in instants]
+    assert after.tolist() == [min(t for t in stream if t >= at) for at in instants]
 
 
 @given(values=st.lists(st.integers(-9, 9), max_size=20), data=st.data(), before=st.integers(-9, 9))

@@ -187,7 +187,11 @@ def save_pyfunc(folder: Path, *, signed: bool) -> Path:
         model = fitted("ridge")
         signature = infer_signature(frame, model.predict(values[:5])) if signed else None
         mlflow.sklearn.save_model(
-            model, folder, signature=signature, serialization_format="cloudpickle"
+            model,
+            folder,
+            signature=signature,
+            serialization_format="cloudpickle",
+            pip_requirements=["scikit-learn"],  # told, it does not load the model to find out
         )
     return folder
 
