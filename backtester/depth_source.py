@@ -18,11 +18,15 @@ if TYPE_CHECKING:
 
 __all__ = ["DepthSource"]
 
+_ALL = slice(None)
+
 
 class DepthSource(MarketSource):
     """Depth records in the order of receipt, and the levels that they have left.
 
-    A snapshot replaces the book; before the first one it holds what differences have set.
+    A snapshot replaces the book; before the first one it holds what differences have set. As an
+    item a record is the id of the instrument if it is the last that was received at its instant,
+    which makes the book whole; else None.
 
     Args:
         instrument: Id and place in the scenario.
@@ -33,6 +37,7 @@ class DepthSource(MarketSource):
 
     def __init__(self, instrument: tuple[str, int], unit: InstrumentUnits) -> None:
         super().__init__((DEPTH.name, DEPTH.number), instrument, self.FIELDS)
+        self.callback = "on_book"
         self._unit = unit
         self._present = Levels()
         self._ahead = Levels()  # as the end of the window will leave them
@@ -49,6 +54,17 @@ class DepthSource(MarketSource):
         )
         self._applied = 0
         self._view = None
+
+    def item(self, index: int) -> str | None:
+        """Return the instrument if a record is the last of its instant, else None."""
+        after = index + 1
+        is_last = after == len(self.times) or self.times[after] != self.times[index]
+        return self.stream[0] if is_last else None
+
+    def items(self, part: slice = _ALL) -> list[str | None]:
+        """Return the same for the records of the window, or of a part of it."""
+        is_last = np.append(self.times[1:] != self.times[:-1], True)[: len(self.times)]
+        return [self.stream[0] if last else None for last in is_last[part].tolist()]
 
     def close_window(self) -> None:
         """Bring the book to the end of the window, and forget its records."""

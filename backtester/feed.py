@@ -28,7 +28,9 @@ _MEASURED_BY: Mapping[type[MarketSource], tuple[str, ...]] = {
 }
 """What the price and the book of a decision are read from, whatever is handed over."""
 
-_DELIVERED = ("on_quote", "on_trade", "on_bar", "on_data", "on_features", "on_prediction")
+_DELIVERED = (
+    "on_quote", "on_trade", "on_bar", "on_book", "on_data", "on_features", "on_prediction",
+)  # fmt: skip
 
 
 class MarketFeed:
@@ -95,9 +97,10 @@ class MarketFeed:
             self.streams.append((trades, self.wanted["on_trade"]))
         if bars is not None:
             self.streams.append((bars, self.wanted["on_bar"]))
-        if strategy.reads_depth and (name, DEPTH.name) in held:
+        changed = self.wanted["on_book"]
+        if (strategy.reads_depth or changed) and (name, DEPTH.name) in held:
             self.depth[name] = depth = DepthSource(at, self._units[name])
-            self.streams.append((depth, None))
+            self.streams.append((depth, changed and _once_complete(changed)))
 
     def _check_heard(self, strategy: Strategy) -> None:
         """Refuse a callback that nothing could ever wake, and a book of nothing."""
@@ -114,6 +117,12 @@ class MarketFeed:
                     f"`{type(strategy).__name__}.{callback}` needs {kind.name} of "
                     f"{', '.join(self._names)}: the catalog holds none. Ingest them, or drop it."
                 )
+        if needs(strategy, "on_book") and not self.depth:
+            raise ScenarioError(
+                f"`{type(strategy).__name__}.on_book` needs depth of {', '.join(self._names)}: "
+                "the catalog holds none. Ingest it, or drop the callback: a book of quotes alone "
+                "changes with `on_quote`."
+            )
 
     def _add_user_kind(self, strategy: Strategy, name: str, fields: Sequence[str]) -> None:
         kind = self._catalog.kind(name)
@@ -164,3 +173,13 @@ class MarketFeed:
         """Keep the newest record of each stream and forget the others."""
         for source, _ in self.streams:
             source.close_window()
+
+
+def _once_complete(callback: Callback) -> Callback:
+    """Return a handler of depth records that calls back for the last of each instant alone."""
+
+    def handle(context: Any, instrument: str | None) -> None:
+        if instrument is not None:
+            callback(context, instrument)
+
+    return handle

@@ -30,7 +30,8 @@ class Strategy:
         optional_callbacks: Callbacks that it can do without. Others that nothing in a scenario
             could ever wake are refused.
         reads_depth: Whether `ctx.book` is made of depth, with all its levels, where the catalog
-            holds it; otherwise it is the best bid and ask of the newest quote.
+            holds it; otherwise it is the best bid and ask of the newest quote. Who overrides
+            `on_book` reads depth.
         submits_requests: Whether it calls `ctx.inference.submit`; its run goes in lockstep.
 
     Example:
@@ -85,3 +86,13 @@ class Strategy:
 
     def on_stop(self, ctx: Context) -> None:
         """Called at the end of the run; orders sent from here are refused."""
+
+    # the last one: draws of the decision latency belong to a callback's place in this class
+    def on_book(self, ctx: Context, instrument: str) -> None:
+        """Called when depth of an instrument is received, with its id; `ctx.book` shows it.
+
+        Once an instant and instrument, after the last depth record received then: an update of
+        many levels is one call, and no call sees half of it. It comes where its last record has
+        its place among what is received at that instant. It is called too where the records
+        leave the levels as they were.
+        """
