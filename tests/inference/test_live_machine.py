@@ -14,22 +14,13 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
+from backtester.causality.strategies.deployments import breakers
+from backtester.causality.strategies.serving import ANSWERS, POLLINGS, RETRIES, TIMEOUTS, caches
 from clock.rank import Rank
 from inference.rows import MISSING, Rows, no_rows
 from inference.schedule import LoopOutput, Outcome, Reason
 from tests.inference.live_cases import Host, ScriptedBackend, Sent, live_loop
-from tests.inference.serving_cases import (
-    ANSWERS,
-    CACHES,
-    COLUMNS,
-    MS,
-    POLLINGS,
-    RETRIES,
-    TIMEOUTS,
-    Block,
-    as_config,
-    breakers,
-)
+from tests.inference.serving_cases import COLUMNS, MS, READ, Block, as_config
 
 NOTHING = no_rows(len(COLUMNS))
 STAMPS = ("submitted_at", "first_sent_at", "sent_at", "started_at", "completed_at", "visible_at")
@@ -43,7 +34,7 @@ configurations = st.fixed_dictionaries(
     optional={
         "timeout": TIMEOUTS,
         "retry": RETRIES,
-        "cache": CACHES,
+        "cache": caches(READ),
         "circuit_breaker": breakers(ANSWERS, nan=True),
     },
 )
