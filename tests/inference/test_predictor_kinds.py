@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from clock import compiled
 from inference.errors import PredictorError
 from inference.mlflow_client import quiet_mlflow
 from inference.predictors import Predictor, invariance, load_predictor, probabilities_of
@@ -268,9 +269,7 @@ def test_a_function_that_sees_its_batch_is_not_batch_invariant() -> None:
 def test_what_was_measured_once_is_remembered_for_the_same_model_only(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import numba
-
-    monkeypatch.setattr(numba.config, "CACHE_DIR", str(tmp_path / "cache"))
+    monkeypatch.setattr(compiled, "CACHE_FOLDER", tmp_path / "cache")
     measured = []
 
     def counted(*given: Any) -> Any:

@@ -13,6 +13,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 import backtester.loading
+from backtester import engine
 from backtester.order_state import OrderState
 from backtester.orders import OrderType
 from backtester.sources import MarketSource, PredictionSource
@@ -101,6 +102,7 @@ class MatchAgainstNext(MindsItsFills):
     def __init__(self, honest: bool = False) -> None:
         super().__init__(honest)
         if not honest:
+            plant(engine, "may_go", lambda _: lambda _engine: False)  # the lane has its own books
             plant(TopOfBook, "advance", one_further)
 
     def on_quote(self, ctx: Any, quote: Any) -> None:

@@ -6,6 +6,7 @@ it is gone when the test is over.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -43,22 +44,27 @@ def after_graph(patch: Patch, change: Any) -> None:
 
 def after_loop(patch: Patch, change: Any) -> None:
     def make(real: Any) -> Any:
-        def push(self: InferenceLoop, *args: Any) -> LoopOutput:
-            made = real(self, *args)
-            return made._replace(outcomes=change(made.outcomes))
+        def begin(self: InferenceLoop, *args: Any) -> Callable[[], LoopOutput]:
+            finish = real(self, *args)
 
-        return push
+            def changed() -> LoopOutput:
+                made = finish()
+                return made._replace(outcomes=change(made.outcomes))
 
-    wrap(patch, InferenceLoop, "push", make)
+            return changed
+
+        return begin
+
+    wrap(patch, InferenceLoop, "begin", make)
 
 
 def after_push(patch: Patch, change: Any) -> None:
     def make(real: Any) -> Any:
-        def push(self: InferenceLoop, *args: Any) -> LoopOutput:
-            made = real(self, *args)
+        def begin(self: InferenceLoop, *args: Any) -> Callable[[], LoopOutput]:
+            finish = real(self, *args)
             change(self)
-            return made
+            return finish
 
-        return push
+        return begin
 
-    wrap(patch, InferenceLoop, "push", make)
+    wrap(patch, InferenceLoop, "begin", make)
