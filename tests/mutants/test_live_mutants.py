@@ -17,7 +17,7 @@ from tests.inference.test_live_machine import LiveMachine
 from tests.mutants.planting import Patch
 
 HUNT = settings(
-    max_examples=300,
+    max_examples=1500,
     stateful_step_count=30,
     derandomize=True,
     deadline=None,

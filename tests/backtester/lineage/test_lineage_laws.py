@@ -35,7 +35,8 @@ def play(
         for name, config in scenario.inference_config.items()
     }
     run = Run(scenario, strategy, catalog, predictors, mode=mode, keep_trace=True, lineage=lineage)
-    return Played(case, run, run.execute(rows), strategy.calls)
+    run.complete(rows)
+    return Played(case, run, strategy.calls)
 
 
 def frame_of(played: Played) -> pl.DataFrame:
