@@ -7,14 +7,13 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Callable, Sequence
-from threading import Event, Thread, current_thread
+from threading import Event, Thread
 
 from clock.wall import steady_ns
 
 __all__ = ["Address", "Watchdog", "answers"]
 
 PERIOD_S = 0.5
-STOPS_WITHIN_S = 30.0
 _SECOND = 1_000_000_000
 
 Address = tuple[str, int]
@@ -44,10 +43,8 @@ class Watchdog:
         self._thread.start()
 
     def stop(self) -> None:
-        """Watch no longer, and wait until the callback, if it was called, has returned."""
+        """Watch no longer; may be called from the callback."""
         self._stop.set()
-        if current_thread() is not self._thread:  # the callback itself may ask for it
-            self._thread.join(STOPS_WITHIN_S)
 
     def _watch(self) -> None:
         heard = dict.fromkeys((name for name, _ in self._servers), steady_ns())
