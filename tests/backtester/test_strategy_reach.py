@@ -136,7 +136,7 @@ def test_nothing_that_a_strategy_can_reach_lies_in_the_future_or_can_be_changed(
     )
     assert walker.faults == []
     missing = {name for name in vars(Strategy) if name.startswith("on_")} - set(walker.walked)
-    assert missing == {"on_bar", "on_data"}
+    assert missing == {"on_bar", "on_book", "on_data"}
     assert min(walker.walked.values()) >= 10
 
 
