@@ -34,7 +34,9 @@ quickstart: $(INSTALLED)
 	$(BIN)/lightcone run scenarios/quickstart.yaml
 
 test: $(INSTALLED)
-	$(BIN)/python -m pytest -n $(JOBS) --dist worksteal -q
+	$(BIN)/python -m pytest -n $(JOBS) --dist worksteal -q -m "not real_serving"
+	@# real replicas have the machine to themselves
+	$(BIN)/python -m pytest -q -m real_serving tests/inference/real
 
 check: $(INSTALLED)
 	$(BIN)/ruff format --check .

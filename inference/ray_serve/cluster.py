@@ -143,6 +143,18 @@ def ray_cluster(address: str | None = None, *, num_cpus: int | None = None) -> I
 
 
 def _start(num_cpus: int | None) -> RayCluster:
+    """Start a Ray of our own; on a busy host its servers miss Ray's own limit: then once more."""
+    try:
+        return _start_once(num_cpus)
+    except _TooSlowError:
+        return _start_once(num_cpus)
+
+
+class _TooSlowError(ServingError):
+    """Ray's servers did not come up within Ray's own limit."""
+
+
+def _start_once(num_cpus: int | None) -> RayCluster:
     ray = _unconnected()
     guard = Guard()
     try:
@@ -159,7 +171,8 @@ def _start(num_cpus: int | None) -> RayCluster:
     except Exception as error:
         _disconnect()
         guard.close()
-        raise ServingError(f"Ray does not start on this machine: {_first_line(error)}") from error
+        kind = _TooSlowError if "timed out" in str(error).lower() else ServingError
+        raise kind(f"Ray does not start on this machine: {_first_line(error)}") from error
     except BaseException:
         _disconnect()
         guard.close()
