@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import importlib
 import inspect
 import json
 import os
 import shutil
-import sys
 import traceback
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -21,6 +19,7 @@ from backtester.scenario_faults import checked_value, refused
 from backtester.strategy import Strategy
 from clock.nearest import nearest
 from clock.units import format_instant
+from clock.user_modules import import_user_module
 from featurizer.market import Instrument
 
 if TYPE_CHECKING:
@@ -235,23 +234,12 @@ def _strategy_class(path: str) -> type[Strategy]:
             f"`strategy.class` must be a dotted path, module.Class: got {path!r}. "
             "Ours are backtester.strategies.MLStrategy and backtester.strategies.BuyAndHold."
         )
-    here = str(Path.cwd())
-    if here not in sys.path:
-        sys.path.insert(0, here)
-    try:
-        module = importlib.import_module(module_name)
-    except SyntaxError as error:
+    module = import_user_module(module_name, "strategy.class", ScenarioError)
+    if module is None:
         raise ScenarioError(
-            f"{error.filename}:{error.lineno}: `strategy.class` must lead to valid Python: got a "
-            f"{type(error).__name__}, {error.msg}. Correct the file."
-        ) from error
-    except ModuleNotFoundError as error:
-        if error.name is None or not f"{module_name}.".startswith(f"{error.name}."):
-            raise  # the module exists, and something that it imports does not
-        raise ScenarioError(
-            f"`strategy.class` must lead to a module: there is no module {error.name!r} "
-            f"(got {path!r}). Modules are looked up from {here}."
-        ) from error
+            f"`strategy.class` must lead to a module: there is no module {module_name!r} "
+            f"(got {path!r}). Modules are looked up from {Path.cwd()}."
+        )
     cls = getattr(module, name, None)
     if cls is None:
         classes = [n for n, c in vars(module).items() if _is_strategy(c)]

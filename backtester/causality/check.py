@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import pickle
 import tempfile
+from bisect import bisect_left
 from collections.abc import Callable, Iterator
-from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,7 @@ from backtester.causality.retraining import retrain
 from backtester.causality.shrink import shrink
 from backtester.causality.tell import check_part, counterexample, in_words
 from backtester.causality.verdict import Coverage, Verdict
-from backtester.causality.witness import Witness, bear_witness, step_by_step
+from backtester.causality.witness import Steps, Witness, bear_witness, step_by_step
 from backtester.causality.workers import Job, Workers
 from backtester.loading import open_catalog
 from backtester.run import WINDOW_ROWS
@@ -37,8 +37,8 @@ _SECOND = 1_000_000_000
 _FEW_ROWS = 251
 """Rows of the small windows that the run is repeated with: few, and no divisor of anything."""
 
-_STEP_WINDOWS = 40
-"""Windows of these that are walked record by record."""
+_STEPPING = 0.25
+"""Share of the budget for walking the run record by record."""
 
 _SEARCHING = 0.7
 """Share of the budget for finding a counterexample; the rest is for making it small."""
@@ -59,7 +59,7 @@ def check_scenario(
 
     Args:
         subject: The scenario.
-        budget_ns: How long to look, about.
+        budget_ns: How long to look, about, once everything is compiled.
         seed: Of the cuts and the other futures.
         jobs: Processes at work.
         small: Make a counterexample as small as the budget allows.
@@ -69,16 +69,14 @@ def check_scenario(
         InputError: If the scenario itself cannot be run.
         StrategyError: If its strategy raises in the real run.
     """
-    began = host_ns()
     with (
         tempfile.TemporaryDirectory(prefix="lightcone-check-") as folder,
         Workers(subject, Path(folder)) as workers,
     ):
         search = _Search(subject, seed, Path(folder), workers, jobs)
-        search.until_ns, search.began, search.progress = budget_ns, began, progress
-        search.small = small
+        search.until_ns, search.progress, search.small = budget_ns, progress, small
         verdict = search.run()
-    verdict.seconds = (host_ns() - began) / _SECOND
+        verdict.seconds = (host_ns() - search.began) / _SECOND
     return verdict
 
 
@@ -108,6 +106,8 @@ class _Search:
     until_ns: int = _END_OF_TIME
     small: bool = True
     progress: Progress | None = None
+    asks: bool = False
+    walked_to: int = 0
 
     def __init__(
         self, subject: Subject, seed: int, folder: Path, workers: Workers, jobs: int
@@ -120,6 +120,8 @@ class _Search:
     def run(self) -> Verdict:
         """Return the verdict."""
         open_catalog(self.subject.scenario)  # makes a synthetic market before anybody needs it
+        self.workers.warm()
+        self.began = host_ns()  # kernels that compile for the first time are not on the budget
         real = self.witness(WINDOW_ROWS, watch=True)
         if not real.entries and real.leaks:
             return Verdict("leak", leaks=real.leaks, coverage=self.coverage)
@@ -127,7 +129,8 @@ class _Search:
         again = self._start_witness(WINDOW_ROWS, watch=False)
         few = self._start_witness(_FEW_ROWS, watch=False)
         training = self._start_retraining()
-        steps = self.workers.start(step_by_step, self.subject, _FEW_ROWS, _STEP_WINDOWS)
+        walk_ns = int(self.until_ns * _STEPPING)
+        walk = self.workers.start(step_by_step, self.subject, _FEW_ROWS, walk_ns)
         repeated = _parted(real.entries, self.workers.result(again).entries)
         if repeated is not None:
             told = in_words(repeated, self.subject.scenario)
@@ -136,9 +139,12 @@ class _Search:
         leaks = list(real.leaks)
         leaks += self.workers.result(training) if training is not None else []
         chunked = _parted(real.entries, self.workers.result(few).entries)
-        stepped = _parted(real.entries, self.workers.result(steps), begun=True)
-        if chunked is not None or stepped is not None:
-            told = in_words(chunked or stepped, self.subject.scenario)  # type: ignore[arg-type]
+        steps: Steps = self.workers.result(walk)
+        self.walked_to = steps.reached
+        stepped = _parted(real.entries, steps.entries, before=steps.reached)
+        parted = chunked or stepped
+        if parted is not None:
+            told = in_words(parted, self.subject.scenario)
             leaks.append(
                 "a run depends on how many records are handed over at a time, so code reads "
                 f"beyond the record it is at: {told}. Again: lightcone run "
@@ -146,7 +152,7 @@ class _Search:
             )
         if leaks and not self.small:
             return Verdict("leak", leaks, None, real.doubts, self.coverage)
-        found = self._find(real.entries)
+        found = self._find(real.entries, _told_by(parted))
         example = None if found is None else self._made_small(*found)
         if leaks or example is not None:
             return Verdict("leak", leaks, example, real.doubts, self.coverage)
@@ -157,6 +163,7 @@ class _Search:
         """Return what the real run tells, from a process of its own."""
         job = self._start_witness(rows, watch=watch)
         witness: Witness = self.workers.result(job)
+        self.asks = witness.asks
         return witness
 
     def sees(self, future: Future) -> Difference | None:
@@ -175,13 +182,17 @@ class _Search:
             return None
         return self.workers.start(retrain, self.subject, self.seed)
 
-    def _find(self, entries: list[TraceEntry]) -> tuple[Future, Difference] | None:
+    def _find(
+        self, entries: list[TraceEntry], suspects: list[int]
+    ) -> tuple[Future, Difference] | None:
+        """Return a future that changed the past; *suspects* are instants to cut at before all."""
         data = self.subject.scenario.data
         cuts = choose_cuts(entries, (data.start, data.until), self.seed)
         self.coverage.decisions = len(cuts.decisions)
+        self.coverage.decisions_walked = bisect_left(cuts.decisions, self.walked_to)
         decisions: set[int] = set(cuts.decisions)
         tried: set[int] = set()
-        futures = self._futures(iter(cuts))
+        futures = self._futures(iter(cuts), suspects)
         under_way: dict[Job, Future] = {}
         started = 0
         while True:
@@ -208,11 +219,11 @@ class _Search:
         # every way once, however short the time: less would look like an answer and be none
         return started < len(WAYS) or self._spent() < self.until_ns * _SEARCHING
 
-    def _futures(self, cuts: Iterator[int]) -> Iterator[Future]:
-        for number in count():
-            cut = next(cuts, None)
-            if cut is None:
-                return
+    def _futures(self, cuts: Iterator[int], suspects: list[int]) -> Iterator[Future]:
+        for cut in suspects:
+            for stamp, action in WAYS:
+                yield Future(cut, stamp, action, self.seed)
+        for number, cut in enumerate(cuts):
             stamp, action = WAYS[number % len(WAYS)]
             yield Future(cut, stamp, action, self.seed + number)
 
@@ -226,7 +237,7 @@ class _Search:
         return counterexample(small, shown, self.subject)
 
     def _probe(self, future: Future) -> Probe:
-        return Probe(self.subject, future, self.trace, WINDOW_ROWS)
+        return Probe(self.subject, future, self.trace, WINDOW_ROWS, self.asks)
 
     def _note(self, seen: Seen) -> None:
         self.coverage.futures += 1
@@ -239,9 +250,16 @@ class _Search:
         return host_ns() - self.began
 
 
+def _told_by(difference: Difference | None) -> list[int]:
+    """Return where to cut so that a difference between windows shows in another future too."""
+    if difference is None:
+        return []
+    entry = difference.entry
+    return sorted({entry.instant, entry.words.get("emitted_at", entry.instant)})
+
+
 def _parted(
-    one: list[TraceEntry], two: list[TraceEntry], *, begun: bool = False
+    one: list[TraceEntry], two: list[TraceEntry], *, before: int = _END_OF_TIME
 ) -> Difference | None:
-    """Return where two traces part; *begun* where the second one holds the beginning alone."""
-    last = two[-1][0] - 1 if begun and two else _END_OF_TIME
-    return first_difference(one, two, last, "event_time")
+    """Return where two traces part *before* an instant: the second one may go no further."""
+    return first_difference(one, two, before - 1, "event_time")

@@ -33,12 +33,8 @@ WORDS = {
 """Words of each kind after instant, rank, kind and number; a row's values follow them."""
 
 _FLOATS = {"value"}
-_EXOGENOUS = (
-    EntryKind.FEATURE_ROW,
-    EntryKind.REQUEST,
-    EntryKind.OUTCOME,
-    EntryKind.ATTEMPT,
-)
+_ROWS = (EntryKind.FEATURE_ROW,)
+_SERVED = (EntryKind.REQUEST, EntryKind.OUTCOME, EntryKind.ATTEMPT)
 _TOLD = (EntryKind.REPORT, EntryKind.BELIEF_LEDGER, EntryKind.BELIEF_PAYMENT)
 """What the venue tells us, and what we book of it: a payment's amount stands there alone."""
 
@@ -108,7 +104,12 @@ class Difference:
 
 
 def first_difference(
-    real: Sequence[TraceEntry], other: Sequence[TraceEntry], cut: int, stamp: str
+    real: Sequence[TraceEntry],
+    other: Sequence[TraceEntry],
+    cut: int,
+    stamp: str,
+    *,
+    asks: bool = False,
 ) -> Difference | None:
     """Return where two traces part at or before a cut, or None.
 
@@ -119,15 +120,20 @@ def first_difference(
         stamp: What lies after the cut in the one and not in the other. `event_time`: everything up
             to the cut must be the same. `receipt_time`: rows, requests and outcomes must be, and
             orders up to the first report that differs, since the venue may have seen it.
+        asks: Whether the strategy submits requests of its own. They are decisions as orders are,
+            and take the deployment's time from the loop's: what is served may differ where orders
+            may.
     """
     mine, theirs = _until(real, cut), _until(other, cut)
     if stamp == "event_time":
         return _part(mine, theirs)
-    found = [_part(_of(mine, _EXOGENOUS), _of(theirs, _EXOGENOUS))]
     reports = _part(_of(mine, _TOLD), _of(theirs, _TOLD))
     free = (cut + 1, 0) if reports is None else (reports.entry.instant, int(Rank.ORDER_REPORT))
-    orders = [[e for e in _of(entries, _DECIDED) if _place(e) < free] for entries in (mine, theirs)]
-    found.append(_part(*orders))
+    found = [_part(_of(mine, _ROWS), _of(theirs, _ROWS))]
+    # a request stands at the rank of rows, whatever callback of its instant submitted it
+    served_until = (free[0], 0) if asks and reports is not None else (cut + 1, 0)
+    for kinds, until in ((_SERVED, served_until), (_DECIDED, free)):
+        found.append(_part(*(_before(until, _of(entries, kinds)) for entries in (mine, theirs))))
     parted = [difference for difference in found if difference is not None]
     return min(parted, key=lambda d: (d.entry.instant, d.entry.rank), default=None)
 
@@ -139,6 +145,10 @@ def _until(entries: Sequence[TraceEntry], cut: int) -> Sequence[TraceEntry]:
 def _of(entries: Sequence[TraceEntry], kinds: tuple[EntryKind, ...]) -> list[TraceEntry]:
     numbers = {int(kind).to_bytes(8, "little") for kind in kinds}
     return [entry for entry in entries if entry[1][16:24] in numbers]
+
+
+def _before(place: tuple[int, int], entries: Sequence[TraceEntry]) -> list[TraceEntry]:
+    return [entry for entry in entries if _place(entry) < place]
 
 
 def _place(entry: TraceEntry) -> tuple[int, int]:

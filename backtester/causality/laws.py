@@ -155,13 +155,15 @@ def assert_future_blind(scenario: Scenario | Path | str, *, cuts: int = 8, seed:
         AssertionError: With the first entry that differs, and the future that changed it.
     """
     subject, catalog = _open(scenario)
-    real = trace_of(subject, catalog, WINDOW_ROWS)
+    run = run_of(subject, catalog)
+    real = run.complete(WINDOW_ROWS)
+    asks = run.engine.strategy.submits_requests
     data = subject.scenario.data
     chosen = islice(choose_cuts(real, (data.start, data.until), seed), cuts)
     for number, cut in enumerate(chosen):
         stamp, action = WAYS[number % len(WAYS)]
         future = Future(cut, stamp, action, seed + number)
-        difference = _look(subject, catalog, future, real)
+        difference = _look(subject, catalog, future, real, asks=asks)
         assert difference is None, (
             f"what comes after {format_instant(cut)} changed what came before it (law 2): "
             f"{in_words(difference, subject.scenario)}. The future: {name_of(future)}."
@@ -175,7 +177,7 @@ def _open(scenario: Scenario | Path | str) -> tuple[Subject, Catalog]:
 
 
 def _look(
-    subject: Subject, catalog: Catalog, future: Future, real: list[TraceEntry]
+    subject: Subject, catalog: Catalog, future: Future, real: list[TraceEntry], *, asks: bool
 ) -> Difference | None:
     names = set(subject.scenario.data.instruments)
     streams = [key for key in catalog.streams() if key[0] in names]
@@ -185,7 +187,7 @@ def _look(
         with in_another_folder(subject, Path(scratch)) as moved:
             other, _ = write_future(_absolute(subject, catalog), streams, future, start, root)
             entries = trace_of(moved, other, WINDOW_ROWS, future.cut)
-    return first_difference(real, entries, future.cut, future.stamp)
+    return first_difference(real, entries, future.cut, future.stamp, asks=asks)
 
 
 def _absolute(subject: Subject, catalog: Catalog) -> Catalog:

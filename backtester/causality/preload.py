@@ -27,7 +27,7 @@ import inference.predictors.base
 from backtester.causality.probe import Subject
 from backtester.causality.workers import WARM_UP
 from backtester.loading import open_catalog
-from backtester.run import Run
+from backtester.run import Mode, Run
 from backtester.scenario import Scenario
 from backtester.strategies import BuyAndHold
 from clock.errors import SimulationError
@@ -41,15 +41,20 @@ _IMPORTED = (
 )  # fmt: skip
 
 
+_MODES: tuple[Mode, ...] = ("ahead", "lockstep")
+_ROWS = 1024
+_OF_OURS = {"feature_definition": "price.MidPrice", "name": "mid"}
+
+
 def _warm_up(subject: Subject) -> None:
-    """Run the beginning of a scenario with a strategy and features of ours alone."""
+    """Run the beginning of a scenario with a strategy and features of ours alone, both ways."""
     content = subject.scenario.resolved()
     content["strategy"] = {"class": "backtester.strategies.BuyAndHold", "params": {}}
     features = content["featurizer"]
     if features is not None:
         mine = [c for c in features["feature_configs"] if _is_ours(c["feature_definition"])]
         if mine != features["feature_configs"]:
-            features["feature_configs"] = mine
+            features["feature_configs"] = mine or [_OF_OURS]
             content["inference_config"] = {}
             content["training"] = features["label_feature"] = None
     scenario = Scenario.model_validate(content)
@@ -58,8 +63,9 @@ def _warm_up(subject: Subject) -> None:
     for name, config in loops.items():
         zero = _Zero(config.features or _names(scenario))
         predictors[name] = dict.fromkeys(config.variants, zero) if config.variants else zero
-    run = Run(scenario, BuyAndHold(), open_catalog(scenario), predictors)
-    next(run.advance(1024))
+    for mode in _MODES:
+        run = Run(scenario, BuyAndHold(), open_catalog(scenario), predictors, mode=mode)
+        next(run.advance(_ROWS))
 
 
 class _Zero:

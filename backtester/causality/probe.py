@@ -7,7 +7,7 @@ import os
 import pickle
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,7 +17,6 @@ from backtester.causality.entries import Difference, first_difference
 from backtester.causality.futures import Future
 from backtester.scenario import Scenario
 from backtester.trace import TraceEntry
-from featurizer.market import StreamRequest
 
 if TYPE_CHECKING:
     from backtester.run import Mode, Run
@@ -42,12 +41,21 @@ class Subject:
 
 @dataclass(frozen=True)
 class Probe:
-    """One future, and the trace to compare with."""
+    """One future, and the trace to compare with.
+
+    Attributes:
+        subject: What is checked.
+        future: The future.
+        trace: File of the real run's trace, pickled.
+        window_rows: Rows of a window.
+        asks: Whether the strategy submits requests of its own; see `first_difference`.
+    """
 
     subject: Subject
     future: Future
     trace: Path
     window_rows: int
+    asks: bool = False
 
 
 @dataclass(frozen=True)
@@ -75,7 +83,8 @@ def look(probe: Probe) -> Seen:
     if failure:
         return Seen(None, 0, failure)
     future = probe.future
-    return Seen(first_difference(real, entries, future.cut, future.stamp), records)
+    found = first_difference(real, entries, future.cut, future.stamp, asks=probe.asks)
+    return Seen(found, records)
 
 
 def run_of(
@@ -118,8 +127,8 @@ def trace_of(
     last: int | None = None,
     *,
     mode: Mode | None = None,
-    windows: int | None = None,
-    reads: list[StreamRequest] | None = None,
+    made: Callable[[Run], None] | None = None,
+    goes_on: Callable[[int], bool] | None = None,
     models: Mapping[str, Any] | None = None,
 ) -> list[TraceEntry]:
     """Return the trace of a run, complete up to *last*; by default to its end.
@@ -130,8 +139,8 @@ def trace_of(
         window_rows: Rows of a window.
         last: Instant after which nothing is needed.
         mode: As in `backtester.run.run_scenario`.
-        windows: How many windows to run at most.
-        reads: Takes the streams and columns that the run reads.
+        made: Called with the run before it begins.
+        goes_on: Called with the end of each window: whether to run the next one.
         models: As in `run_of`.
 
     Raises:
@@ -141,11 +150,11 @@ def trace_of(
     from backtester.errors import StrategyError
 
     run = run_of(subject, catalog, mode=mode, models=models)
-    if reads is not None:
-        reads += run.requests
+    if made is not None:
+        made(run)
     try:
-        for done, reached in enumerate(run.advance(window_rows), start=1):
-            if done == windows or (last is not None and reached > last):
+        for reached in run.advance(window_rows):
+            if (last is not None and reached > last) or (goes_on and not goes_on(reached)):
                 break
     except StrategyError as error:
         if last is None or error.instant <= last:

@@ -43,6 +43,8 @@ class Coverage:
         records: Records changed in all of them together.
         decisions: Instants at which the strategy decided.
         decisions_cut: Those at which time was cut.
+        decisions_walked: Those up to which the run was repeated record by record: no code that
+            looks beyond what it is handed could have decided otherwise there.
         failed: Other futures that could not be run, and so tell nothing.
     """
 
@@ -51,6 +53,7 @@ class Coverage:
     records: int = 0
     decisions: int = 0
     decisions_cut: int = 0
+    decisions_walked: int = 0
     failed: int = 0
 
 

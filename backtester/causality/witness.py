@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from backtester.causality.acts import watched
 from backtester.causality.foreknowledge import foreknown
 from backtester.causality.probe import Subject, trace_of
 from backtester.trace import TraceEntry
-from featurizer.market import StreamRequest
+from clock.wall import host_ns
 
-__all__ = ["Witness", "bear_witness", "step_by_step"]
+if TYPE_CHECKING:
+    from backtester.run import Run
+
+__all__ = ["Steps", "Witness", "bear_witness", "step_by_step"]
+
+_LEAST_WINDOWS = 40
+"""Windows that are walked record by record however short the time."""
 
 
 class Witness(NamedTuple):
@@ -24,19 +30,47 @@ class Witness(NamedTuple):
         doubts: What no other future could show: models of unknown origin, files, network, clock.
         leaks: Models trained on what the run is yet to see, data that knows later prices: each a
             sentence. The scenario is not run when a model has seen it.
+        asks: Whether its strategy submits requests of its own.
     """
 
     entries: list[TraceEntry]
     doubts: list[str]
     leaks: list[str]
+    asks: bool = False
 
 
-def step_by_step(subject: Subject, window_rows: int, windows: int) -> list[TraceEntry]:
-    """Return the trace of the run's beginning in lockstep: each record is handed over alone."""
+class Steps(NamedTuple):
+    """A run in lockstep, in which each record is handed over alone.
+
+    Attributes:
+        entries: Its trace, as far as it came.
+        reached: Instant that it came to: all before it is in the trace.
+    """
+
+    entries: list[TraceEntry]
+    reached: int
+
+
+def step_by_step(subject: Subject, window_rows: int, budget_ns: int) -> Steps:
+    """Run the scenario record by record, from its beginning as far as the time goes.
+
+    Args:
+        subject: The scenario.
+        window_rows: Rows of a window; time is looked at between two of them.
+        budget_ns: How long to go on, about; the first windows are walked however long they take.
+    """
     from backtester.loading import open_catalog
 
+    windows: list[int] = []
+    until = host_ns() + budget_ns
+
+    def goes_on(reached: int) -> bool:
+        windows.append(reached)
+        return len(windows) < _LEAST_WINDOWS or host_ns() < until
+
     catalog = open_catalog(subject.scenario)
-    return trace_of(subject, catalog, window_rows, mode="lockstep", windows=windows)
+    entries = trace_of(subject, catalog, window_rows, mode="lockstep", goes_on=goes_on)
+    return Steps(entries, windows[-1] if windows else subject.scenario.data.until)
 
 
 def bear_witness(subject: Subject, window_rows: int, *, watch: bool) -> Witness:
@@ -59,14 +93,16 @@ def bear_witness(subject: Subject, window_rows: int, *, watch: bool) -> Witness:
     if late:
         return Witness([], doubts, late)
     catalog = open_catalog(subject.scenario)
+    runs: list[Run] = []
+    with watched(acts) if watch else nullcontext():
+        entries = trace_of(subject, catalog, window_rows, made=runs.append, models=models)
+    asks = runs[0].engine.strategy.submits_requests
     if not watch:
-        return Witness(trace_of(subject, catalog, window_rows, models=models), doubts, [])
-    reads: list[StreamRequest] = []
-    with watched(acts):
-        entries = trace_of(subject, catalog, window_rows, reads=reads, models=models)
+        return Witness(entries, doubts, [], asks)
     data = subject.scenario.data
-    known = foreknown(catalog, reads, (data.start, data.until))
-    return Witness(entries, doubts + acts.sentences(), [column.sentence() for column in known])
+    known = foreknown(catalog, runs[0].requests, (data.start, data.until))
+    told = [column.sentence() for column in known]
+    return Witness(entries, doubts + acts.sentences(), told, asks)
 
 
 def _artifacts(subject: Subject) -> list[Path]:

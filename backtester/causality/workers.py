@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import pickle
+import traceback
 from collections.abc import Callable, Iterable
 from multiprocessing import get_context
 from multiprocessing.connection import Connection, wait
@@ -89,6 +90,10 @@ class Workers:
         self._under_way[mine] = job
         return job
 
+    def warm(self) -> None:
+        """Wait until the fork server has done what is done once: kernels may take a minute."""
+        self.result(self.start(int))
+
     def result(self, job: Job) -> Any:
         """Return what a call returned; see `Job.result`."""
         self._under_way.pop(job.answer, None)
@@ -110,6 +115,15 @@ def _answer(answer: Connection, call: Callable[..., Any], args: Any, named: Any)
     try:
         value: Any = (True, call(*args, **named))
     except Exception as error:  # told to the one who asked
-        value = (False, error)
+        value = (False, _that_pickles(error))
     answer.send(value)
     answer.close()
+
+
+def _that_pickles(error: Exception) -> Exception:
+    """Return an exception that arrives: one whose class wants other arguments does not."""
+    try:
+        pickle.loads(pickle.dumps(error))
+    except Exception:  # whatever its own reduction does
+        return SimulationError("".join(traceback.format_exception(error)).rstrip())
+    return error

@@ -68,13 +68,15 @@ def _looked(verdict: Verdict) -> list[tuple[str, str]]:
     seen = verdict.coverage
     if not seen.futures:
         return [("looked for", f"{verdict.seconds:.1f} s")]
-    share = f" ({seen.decisions_cut / seen.decisions:.1%})" if seen.decisions else ""
     failed = f"; {seen.failed} could not be run" if seen.failed else ""
     return [
-        (
-            "cuts",
-            f"{seen.cuts}, {seen.decisions_cut} at one of {seen.decisions} decisions{share}",
-        ),
+        ("record by record", _of(seen.decisions_walked, seen.decisions)),
+        ("cuts", f"{seen.cuts}, at {_of(seen.decisions_cut, seen.decisions)}"),
         ("other futures", f"{seen.futures}, {seen.records:,} records changed{failed}"),
         ("looked for", f"{verdict.seconds:.1f} s"),
     ]
+
+
+def _of(part: int, decisions: int) -> str:
+    """Return how many of the decisions it were."""
+    return f"{part} of {decisions} decisions" + (f" ({part / decisions:.1%})" if decisions else "")

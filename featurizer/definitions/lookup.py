@@ -7,12 +7,14 @@ import pkgutil
 from collections.abc import Mapping
 from functools import cache
 from importlib import import_module
+from types import ModuleType
 from typing import Any
 
 from pydantic import ValidationError
 
 import featurizer.definitions
 from clock.nearest import nearest
+from clock.user_modules import import_user_module
 from featurizer.errors import FeatureError, UnknownFeatureError
 from featurizer.feature import FeatureDefinition
 
@@ -42,13 +44,7 @@ def find_definition(path: str) -> type[FeatureDefinition]:
     if path in known:
         return known[path]
     module_name, _, name = path.rpartition(".")
-    try:
-        module = import_module(module_name) if module_name else None
-    except ModuleNotFoundError as error:
-        # a module that the user's own module lacks is the user's to see
-        if not (error.name and (module_name + ".").startswith(error.name + ".")):
-            raise
-        module = None
+    module = _imported(module_name)
     if module is None or not hasattr(module, name):
         raise UnknownFeatureError(
             f"`feature_definition` must be one of Lightcone's or the dotted path of a class: got "
@@ -76,6 +72,12 @@ def build_definition(
     except ValidationError as error:
         faults = " ".join(_fault(fault, definition) for fault in error.errors())
         raise FeatureError(f"feature {name!r} ({definition.__name__}): {faults}") from None
+
+
+def _imported(module_name: str) -> ModuleType | None:
+    if not module_name or not all(part.isidentifier() for part in module_name.split(".")):
+        return None
+    return import_user_module(module_name, "feature_definition", FeatureError)
 
 
 def _is_definition(member: object) -> bool:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib
 import inspect
-import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol, runtime_checkable
@@ -13,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from clock.nearest import did_you_mean
+from clock.user_modules import import_user_module
 from inference.errors import FeatureMismatchError, PredictorError
 
 BUILT_IN = {
@@ -168,18 +168,14 @@ def predictor_class(name: str) -> Any:
     module_name, _, attribute = BUILT_IN.get(name, name).rpartition(".")
     if not module_name:
         raise _unknown(name, BUILT_IN)
-    here = str(Path.cwd())
-    if name not in BUILT_IN and here not in sys.path:
-        sys.path.insert(0, here)
-    try:
-        module = importlib.import_module(module_name)
-    except ModuleNotFoundError as error:
-        if error.name is None or not f"{module_name}.".startswith(f"{error.name}."):
-            raise  # the module exists, and something that it imports does not
+    if name in BUILT_IN:
+        return getattr(importlib.import_module(module_name), attribute)
+    module = import_user_module(module_name, "predictor_class_name", PredictorError)
+    if module is None:
         raise PredictorError(
             f"`predictor_class_name` must name an importable class: got '{name}', "
-            f"there is no module '{error.name}'."
-        ) from None
+            f"there is no module '{module_name}'."
+        )
     if not hasattr(module, attribute):
         raise _unknown(name, [f"{module_name}.{known}" for known in vars(module)])
     return getattr(module, attribute)

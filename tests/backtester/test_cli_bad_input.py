@@ -113,6 +113,37 @@ def test_a_strategy_file_with_a_syntax_error_is_pointed_at(refused, here):
 
 
 @pytest.mark.parametrize(
+    ("source", "told"),
+    [
+        ("import no_such_library\n", "which needs 'no_such_library'. Install it"),
+        ("\nWIDTH = HEIGHT\n", "which raises NameError, name 'HEIGHT' is not defined."),
+        ("import json\njson.loads('{')\n", "which raises JSONDecodeError, Expecting property"),
+    ],
+)
+@pytest.mark.parametrize("field", ["strategy.class", "feature_definition", "predictor_class_name"])
+def test_a_module_of_ones_own_that_cannot_be_imported_is_pointed_at(
+    refused, here, source, told, field
+):
+    name = f"own_{field.partition('.')[0]}_{len(source)}"
+    (here / f"{name}.py").write_text(source)
+    path = f"{name}.Own"
+    changed = {
+        "strategy.class": {"strategy": {"class": path}},
+        "feature_definition": {"featurizer": {"feature_configs": [{"feature_definition": path}]}},
+        "predictor_class_name": {
+            "featurizer": {"feature_configs": [{"feature_definition": "price.MidPrice"}]},
+            "inference_config": {"model_uri": "own.json", "predictor_class_name": path},
+        },
+    }[field]
+    if field == "predictor_class_name":
+        (here / "own.json").write_text("{}")
+    text = refused("run", scenario(**changed))
+    line = len(source.rstrip().splitlines())
+    assert f"{here / name}.py:{line}: `{field}` must lead to" in text
+    assert told in text
+
+
+@pytest.mark.parametrize(
     ("params", "message"),
     [
         ({"quantty": 3}, "has no `quantty`. Did you mean 'quantity'?"),

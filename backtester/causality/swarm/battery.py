@@ -148,7 +148,8 @@ class _Battery:
                     return  # a market moved beyond the run's end, say: it tells nothing
         self._made(future.cut + 1)
         self.tried.has_future += bool(changed)
-        difference = first_difference(self.real, entries, future.cut, future.stamp)
+        asks = self.run.engine.strategy.submits_requests
+        difference = first_difference(self.real, entries, future.cut, future.stamp, asks=asks)
         assert difference is None, (
             f"what comes after {format_instant(future.cut)} changed what came before it (law 2): "
             f"{in_words(difference, self.scenario)}. The future: {name_of(future)}"

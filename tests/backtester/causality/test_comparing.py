@@ -97,6 +97,24 @@ def test_a_payment_of_another_amount_may_change_what_is_decided_after_it() -> No
     assert first_difference(*before, START + 9, "receipt_time") is not None
 
 
+def requests(instant: int, instrument: int) -> np.ndarray:
+    words = [np.array([word]) for word in (instrument, START + instant, 0)]
+    where = START + np.array([instant])
+    return block(EntryKind.REQUEST, where, int(Rank.FEATURE_ROW), np.array([1]), *words)
+
+
+def test_requests_of_the_strategys_own_are_decided_and_may_follow_another_report() -> None:
+    one, two = reports([5], 1), reports([5], 2)
+    told = trace(one, requests(5, 0)), trace(two, requests(5, 1))
+    assert first_difference(*told, START + 9, "receipt_time", asks=True) is None
+    assert first_difference(*told, START + 9, "receipt_time") is not None
+    assert first_difference(*told, START + 9, "event_time", asks=True) is not None
+    before = trace(requests(4, 0), one), trace(requests(4, 1), two)
+    assert first_difference(*before, START + 9, "receipt_time", asks=True) is not None
+    untold = trace(requests(5, 0)), trace(requests(5, 1))
+    assert first_difference(*untold, START + 9, "receipt_time", asks=True) is not None
+
+
 def test_an_entry_is_read_back_from_its_bytes() -> None:
     entry = read_entry(trace(rows([1.5]))[0][1])
     assert (entry.kind, entry.instant, entry.values) == (EntryKind.FEATURE_ROW, START, (1.5,))
