@@ -7,12 +7,12 @@ by the rules of `docs/accounts.md`, and compared entry by entry.
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from fractions import Fraction
 from typing import TYPE_CHECKING
 
 from backtester.causality.entries import Entry, read_entry
-from backtester.orders import ReportKind
+from backtester.orders import ReportKind, Role
 from backtester.trace import EntryKind, TraceEntry
 from featurizer.market import Instrument
 from inference.schedule import Outcome
@@ -72,21 +72,16 @@ def check_lots(entries: Entries) -> None:
     Raises:
         AssertionError: Naming the order.
     """
-    asked = {order.number: order.words["lots"] for order in entries[EntryKind.ORDER]}
-    assert sorted(asked) == list(range(1, len(asked) + 1)), "orders are numbered without a gap"
-    for change in entries[EntryKind.CHANGE]:
-        number = change.words["order"]
-        if change.words["lots"]:
-            asked[number] = max(asked[number], change.words["lots"])
     reports: dict[int, list[Entry]] = defaultdict(list)
     for report in sorted(entries[EntryKind.REPORT], key=lambda entry: entry.number):
         reports[report.words["order"]].append(report)
+    asked = _asked(entries, reports)
     refused = {entry.number for entry in entries[EntryKind.REFUSAL]}
     for number, told in reports.items():
         if number <= 0:
             continue  # what the venue does of its own
         kinds = [ReportKind(report.words["kind"]) for report in told]
-        filled = sum(abs(report.words["lots"]) for report in told)
+        filled = _filled(told)
         assert number not in refused, f"order {number} was kept back, and reported on"
         assert kinds[0] in _FIRST | {ReportKind.MODIFY_REJECTED, ReportKind.CANCEL_REJECTED}, (
             f"the first report of order {number} is {kinds[0].name}"
@@ -98,6 +93,30 @@ def check_lots(entries: Entries) -> None:
         assert len(ends) <= 1, f"order {number} ended {len(ends)} times"
         after = kinds[ends[0] :] if ends else []
         assert ReportKind.FILLED not in after, f"order {number} was filled after its end"
+
+
+def _asked(entries: Entries, reports: Mapping[int, Sequence[Entry]]) -> dict[int, int]:
+    """Return how many lots each order may be filled for, at most.
+
+    An exit of a bracket grows with its entry: it may be filled for what its entry was, and for what
+    it was itself changed to.
+    """
+    orders = {order.number: order.words for order in entries[EntryKind.ORDER]}
+    assert sorted(orders) == list(range(1, len(orders) + 1)), "orders are numbered without a gap"
+    changed: dict[int, int] = defaultdict(int)
+    for change in entries[EntryKind.CHANGE]:
+        number = change.words["order"]
+        changed[number] = max(changed[number], change.words["lots"])
+    return {
+        number: changed[number] + _filled(reports.get(words["group"], ()))
+        if words["role"] == Role.EXIT
+        else max(words["lots"], changed[number])
+        for number, words in orders.items()
+    }
+
+
+def _filled(reports: Sequence[Entry]) -> int:
+    return sum(abs(report.words["lots"]) for report in reports)
 
 
 def check_books(run: Run, result: RunResult, entries: Entries) -> None:

@@ -10,7 +10,7 @@ import pytest
 from backtester.causality.conservation import check_lots, check_requests
 from backtester.causality.entries import Entry
 from backtester.causality.ordering import check_order
-from backtester.orders import ReportKind
+from backtester.orders import ReportKind, Role
 from backtester.trace import EntryKind, Trace, TraceEntry, block
 from clock.rank import Rank
 
@@ -53,8 +53,8 @@ def test_a_request_that_is_not_is_named(made: tuple[Entry, ...], told: str) -> N
         check_requests(entries(*made))
 
 
-def order(number: int, lots: int = 5) -> Entry:
-    return entry(EntryKind.ORDER, number, lots=lots)
+def order(number: int, lots: int = 5, role: Role = Role.ALONE, group: int = 0) -> Entry:
+    return entry(EntryKind.ORDER, number, lots=lots, role=int(role), group=group)
 
 
 def report(number: int, kind: ReportKind, order: int = 1, lots: int = 0) -> Entry:
@@ -73,6 +73,22 @@ def test_an_order_may_be_filled_in_parts_and_then_canceled() -> None:
 def test_an_order_that_was_made_larger_may_be_filled_beyond_what_it_was() -> None:
     change = entry(EntryKind.CHANGE, 1, order=1, lots=9)
     check_lots(entries(order(1), change, ACCEPTED, report(2, K.FILLED, lots=8)))
+
+
+BRACKET = (order(1, role=Role.ENTRY, group=1), order(2, role=Role.EXIT, group=1))
+LARGER = entry(EntryKind.CHANGE, 1, order=1, lots=9)
+ENTERED = (report(1, K.ACCEPTED), report(2, K.ACCEPTED, 2), report(3, K.FILLED, lots=8))
+
+
+def test_the_exit_of_a_bracket_may_be_filled_for_what_its_entry_was() -> None:
+    check_lots(entries(*BRACKET, LARGER, *ENTERED, report(4, K.FILLED, 2, lots=8)))
+
+
+@pytest.mark.parametrize("entered", [(), (report(3, K.FILLED, lots=2),)])
+def test_the_exit_of_a_bracket_may_not_be_filled_for_more(entered: tuple[Entry, ...]) -> None:
+    told = (*ENTERED[:2], *entered, report(4, K.FILLED, 2, lots=3))
+    with pytest.raises(AssertionError, match=r"order 2: 3 lots of \d filled"):
+        check_lots(entries(*BRACKET, *told))
 
 
 @pytest.mark.parametrize(
