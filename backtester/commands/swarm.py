@@ -7,6 +7,8 @@ from typing import Annotated, Optional
 
 import typer
 
+from backtester.commands.shared_options import Jobs, Json
+
 __all__ = ["swarm"]
 
 
@@ -20,7 +22,7 @@ def swarm(
         Optional[int],  # noqa: UP045
         typer.Option(min=1, help="Most seeds; by default as many as there is time for."),
     ] = None,
-    jobs: Annotated[int, typer.Option(min=1, help="Processes at work.")] = 2,
+    jobs: Jobs = 2,
     again: Annotated[
         Optional[str],  # noqa: UP045
         typer.Option(help="Try one seed, or one scenario that was kept, again."),
@@ -28,9 +30,7 @@ def swarm(
     out: Annotated[
         Path, typer.Option(help="Folder of the log, and of scenarios that broke a law.")
     ] = Path("runs/swarm"),
-    json_: Annotated[
-        bool, typer.Option("--json", help="Print the totals as JSON, and nothing else.")
-    ] = False,
+    json_: Json = False,
 ) -> None:
     """Draw whole scenarios of every kind, and assert all laws on each.
 
