@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from math import isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Optional
 
 import typer
 
 from backtester.commands import serve_ray
-from backtester.commands.shared_options import Json, Loop, ScenarioFile, Settings, Variant
+from backtester.commands.shared_options import Json, Loop, Overrides, ScenarioFile, Variant
 
 if TYPE_CHECKING:
     from backtester.scenario import Scenario
@@ -55,7 +56,7 @@ def plan(
     ] = None,
     loop: Loop = None,
     variant: Variant = None,
-    set_: Settings = None,
+    set_: Overrides = None,
     out: Annotated[
         Optional[Path],  # noqa: UP045
         typer.Option(help="Picture of the trade-off; by default runs/NAME-plan.png."),
@@ -77,13 +78,17 @@ def plan(
         one_of("--batching", batching, ("none", "ray", "triton"))
     if not 0 < rate <= 1e6:
         raise ScenarioError(f"`--rate` must be above 0 and at most 1,000,000: got {rate:g}.")
+    for option, number in (("--repeats", repeats), ("--price", price or 0.0)):
+        if not isfinite(number):
+            raise ScenarioError(f"`{option}` must be a finite number: got {number:g}.")
     loaded = load_scenario(scenario, set_ or [])
     config = _deployment(loaded, loop, variant)
     memory = _memory(config, model_size, replica_memory)
     picture = Path("runs") / f"{loaded.name}-plan.png" if out is None else out
     check_file(picture)
     from backtester.report.plan_table import Costs, plan_json, plan_table
-    from inference.serving.plan import Goal, Load, make_plan, options_for
+    from inference.serving.goals import Goal, Load
+    from inference.serving.plan import make_plan, options_for
 
     goal = Goal.parse(slo)
     load = Load(rate, requests, repeats, loaded.seed)
