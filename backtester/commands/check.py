@@ -7,7 +7,7 @@ from typing import Annotated, Optional
 
 import typer
 
-from backtester.commands.shared_options import Jobs, Json, ScenarioFile, Settings
+from backtester.commands.shared_options import Jobs, Json, Overrides, ScenarioFile
 
 __all__ = ["check"]
 
@@ -21,7 +21,7 @@ def check(
         Optional[str],  # noqa: UP045 - typer reads the annotation at run time
         typer.Option(help="Run one future again, as a counterexample names it."),
     ] = None,
-    set_: Settings = None,
+    set_: Overrides = None,
     json_: Json = False,
 ) -> None:
     """Change the future of a scenario again and again, and see whether its past stays the same.

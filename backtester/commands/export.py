@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from backtester.commands.shared_options import Json, Loop, ScenarioFile, Settings, Variant
+from backtester.commands.shared_options import Json, Loop, Overrides, ScenarioFile, Variant
 
 __all__ = ["export"]
 
@@ -18,7 +18,7 @@ def export(
     ] = "onnx",
     loop: Loop = None,
     variant: Variant = None,
-    set_: Settings = None,
+    set_: Overrides = None,
     json_: Json = False,
 ) -> None:
     """Register a model's variants beside it, with their size, accuracy and latency.

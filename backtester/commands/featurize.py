@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Optional
 
 import typer
 
-from backtester.commands.shared_options import Json, ScenarioFile, Settings
+from backtester.commands.shared_options import Json, Overrides, ScenarioFile
 
 if TYPE_CHECKING:
     from backtester.scenario import Scenario
@@ -41,7 +41,7 @@ def featurize(
     leaks: Annotated[
         bool, typer.Option("--leaks", help="Look for signs of a leak in what was written.")
     ] = False,
-    set_: Settings = None,
+    set_: Overrides = None,
     json_: Json = False,
 ) -> None:
     """Work out the rows of the scenario's range, with labels, and write them to Parquet by day.

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Optional
 
 import typer
 
-from backtester.commands.shared_options import Json, NoReport, ScenarioFile, Settings
+from backtester.commands.shared_options import Json, NoReport, Overrides, ScenarioFile
 
 if TYPE_CHECKING:
     from backtester.scenario import Scenario
@@ -21,7 +21,7 @@ def run(
         Optional[Path],  # noqa: UP045 - typer reads the annotation at run time
         typer.Option(help="Folder of the result; by default runs/NAME."),
     ] = None,
-    set_: Settings = None,
+    set_: Overrides = None,
     mode: Annotated[
         Optional[str],  # noqa: UP045
         typer.Option(help="`ahead` or `lockstep`; the result is the same, ahead is faster."),

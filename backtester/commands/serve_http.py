@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Optional
 
 import typer
 
-from backtester.commands.shared_options import Address, ScenarioFile, Settings
+from backtester.commands.shared_options import Address, Overrides, ScenarioFile
 
 if TYPE_CHECKING:
     from backtester.scenario import Scenario
@@ -38,7 +38,7 @@ def http(
     max_rows: Annotated[int, typer.Option(min=1, help="Rows of one batch.")] = 10_000,
     max_body: Annotated[int, typer.Option(min=1, help="Bytes of one request's body.")] = 1 << 20,
     timeout: Annotated[str, typer.Option(help="How long an answer may take.")] = "30s",
-    set_: Settings = None,
+    set_: Overrides = None,
 ) -> None:
     """Answer predictions over HTTP, in the foreground, until Ctrl-C.
 

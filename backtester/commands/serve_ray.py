@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Optional
 
 import typer
 
-from backtester.commands.shared_options import Address, Json, ScenarioFile, Settings
+from backtester.commands.shared_options import Address, Json, Overrides, ScenarioFile
 
 if TYPE_CHECKING:
     from backtester.scenario import Scenario
@@ -26,7 +26,7 @@ def deploy(
     detach: Annotated[
         bool, typer.Option("--detach", help="Return when it is ready; `serve delete` ends it.")
     ] = False,
-    set_: Settings = None,
+    set_: Overrides = None,
 ) -> None:
     """Deploy the scenario's models on Ray Serve, and keep them until Ctrl-C.
 
@@ -77,7 +77,7 @@ def scale(
     scenario: ScenarioFile,
     replicas: Annotated[int, typer.Option(min=1, max=4096, help="How many of each model.")],
     address: Address = None,
-    set_: Settings = None,
+    set_: Overrides = None,
 ) -> None:
     """Change how many replicas a deployed scenario has; those that stay go on answering."""
     from backtester.commands.console import note
@@ -108,7 +108,7 @@ def delete(
         bool, typer.Option("--all", help="All of them, and the Ray of our own that is left.")
     ] = False,
     address: Address = None,
-    set_: Settings = None,
+    set_: Overrides = None,
 ) -> None:
     """Take deployments down. A detached Ray of our own on which nothing is left ends too."""
     from backtester.commands.console import note

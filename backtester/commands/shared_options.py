@@ -13,14 +13,14 @@ __all__ = [
     "Json",
     "Loop",
     "NoReport",
+    "Overrides",
     "RealOrLocal",
     "ScenarioFile",
-    "Settings",
     "Variant",
 ]
 
 ScenarioFile = Annotated[Path, typer.Argument(help="The scenario's YAML file.")]
-Settings = Annotated[
+Overrides = Annotated[
     Optional[list[str]],  # noqa: UP045
     typer.Option("--set", help="Override: dotted.key=value, the value in YAML. Repeatable."),
 ]

@@ -11,6 +11,8 @@ from backtester.commands.shared_options import Jobs, Json
 
 __all__ = ["swarm"]
 
+_A_YEAR = 525_600
+
 
 def swarm(
     minutes: Annotated[float, typer.Option(help="How long to go on.")] = 10.0,
@@ -43,8 +45,10 @@ def swarm(
     from backtester.report.swarm_table import swarm_table
     from clock.wall import host_ns
 
-    if not minutes > 0:
-        raise ScenarioError(f"`--minutes` must be above zero: got {minutes:g}. Give it some time.")
+    if not 0 < minutes <= _A_YEAR:
+        raise ScenarioError(
+            f"`--minutes` must be above zero and at most {_A_YEAR:,}: got {minutes:g}."
+        )
     first = host_ns() // 1_000_000_000 % 1_000_000_000 if seed is None else seed
     budget_ns = round(minutes * 60_000_000_000)
     if again is not None:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from backtester.commands.shared_options import Json, ScenarioFile, Settings
+from backtester.commands.shared_options import Json, Overrides, ScenarioFile
 
 __all__ = ["train"]
 
 
 def train(
     scenario: ScenarioFile,
-    set_: Settings = None,
+    set_: Overrides = None,
     json_: Json = False,
 ) -> None:
     """Fit the model that a scenario's `training` describes, and register it with MLflow."""
