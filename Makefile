@@ -8,6 +8,8 @@ JOBS ?= 2
 # one thread a process, so that results and timings do not depend on the machine
 export OMP_NUM_THREADS ?= 1
 export MPLBACKEND ?= Agg
+# the tests start some hundred processes, which share what they compile
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: quickstart test check format bench notebooks swarm clean help
 
@@ -34,6 +36,7 @@ quickstart: $(INSTALLED)
 	$(BIN)/lightcone run scenarios/quickstart.yaml
 
 test: $(INSTALLED)
+	$(BIN)/python -m tests.warm
 	$(BIN)/python -m pytest -n $(JOBS) --dist worksteal -q -m "not real_serving"
 	@# real replicas have the machine to themselves
 	$(BIN)/python -m pytest -q -m real_serving tests/inference/real

@@ -6,6 +6,7 @@ from typing import NamedTuple, cast
 
 import numpy as np
 
+from backtester import ledger_columns as columns
 from backtester.account import Booking, LedgerEntry, Units
 from backtester.columns import ColumnStore
 from backtester.orders import NEVER_EXPIRES, CancelRequest, ModifyRequest, Order, Reason, Report
@@ -51,76 +52,14 @@ class TradingLedger:
         self._blocks: list[np.ndarray] = []
         self._venue_entries: list[tuple[int, LedgerEntry]] = []
         self._booked: list[Booked] = []
-        self.orders = ColumnStore(
-            {
-                "order": int,
-                "decided_at": int,
-                "sent_at": int,
-                "instrument": str,
-                "side": int,
-                "type": str,
-                "time_in_force": str,
-                "quantity": float,
-                "limit_price": float,
-                "stop_price": float,
-                "decision_mid": float,
-                "staleness_ns": int,
-            }
-        )
-        self.arrivals = ColumnStore({"order": int, "arrived_at": int})
-        self.ends = ColumnStore({"order": int, "status": str, "reason": str})
-        self.order_changes = ColumnStore(
-            {
-                "kind": str,
-                "order": int,
-                "instrument": str,
-                "decided_at": int,
-                "sent_at": int,
-                "arrived_at": int,
-                "quantity": float,
-                "limit_price": float,
-                "decision_mid": float,
-            }
-        )
-        self.fills = ColumnStore(
-            {
-                "report": int,
-                "order": int,
-                "venue_time": int,
-                "instrument": str,
-                "side": int,
-                "quantity": float,
-                "price": float,
-                "liquidity": str,
-                "currency": str,
-                "fee": float,
-                "realised": float,
-                "net": float,
-                "position": float,
-            }
-        )
-        self.payments = ColumnStore(
-            {
-                "report": int,
-                "venue_time": int,
-                "kind": str,
-                "instrument": str,
-                "currency": str,
-                "amount": float,
-            }
-        )
-        self.reports = ColumnStore(
-            {
-                "report": int,
-                "order": int,
-                "kind": str,
-                "reason": str,
-                "quantity": float,
-                "venue_time": int,
-                "visible_at": int,
-            }
-        )
-        self.records = ColumnStore({"time": int, "name": str, "value": float})
+        self.orders = ColumnStore(columns.ORDERS)
+        self.arrivals = ColumnStore(columns.ARRIVALS)
+        self.ends = ColumnStore(columns.ENDS)
+        self.order_changes = ColumnStore(columns.ORDER_CHANGES)
+        self.fills = ColumnStore(columns.FILLS)
+        self.payments = ColumnStore(columns.PAYMENTS)
+        self.reports = ColumnStore(columns.REPORTS)
+        self.records = ColumnStore(columns.RECORDS)
         self._changed = 0
         self._counts = dict.fromkeys(EntryKind, 0)
 
@@ -318,7 +257,7 @@ class TradingLedger:
         )
         # the express lane hands over before the venue itself books anything
         parts = [*self._booked, later]
-        return Booked(*(np.concatenate(columns) for columns in zip(*parts, strict=True)))
+        return Booked(*(np.concatenate(each) for each in zip(*parts, strict=True)))
 
     def add(self, entries: np.ndarray) -> None:
         """Take trace entries that are made already; all belong to the present window."""

@@ -7,25 +7,22 @@ from typing import Annotated, Optional
 
 import typer
 
+from backtester.commands.shared_options import Jobs, Json, Overrides, ScenarioFile
+
 __all__ = ["check"]
 
 
 def check(
-    scenario: Annotated[Path, typer.Argument(help="The scenario's YAML file.")],
+    scenario: ScenarioFile,
     budget: Annotated[str, typer.Option(help="How long to look, such as 60s.")] = "60s",
     seed: Annotated[int, typer.Option(min=0, help="Of the cuts and the other futures.")] = 0,
-    jobs: Annotated[int, typer.Option(min=1, help="Processes at work.")] = 2,
+    jobs: Jobs = 2,
     replay: Annotated[
         Optional[str],  # noqa: UP045 - typer reads the annotation at run time
         typer.Option(help="Run one future again, as a counterexample names it."),
     ] = None,
-    set_: Annotated[
-        Optional[list[str]],  # noqa: UP045
-        typer.Option("--set", help="Override: dotted.key=value, the value in YAML. Repeatable."),
-    ] = None,
-    json_: Annotated[
-        bool, typer.Option("--json", help="Print the verdict as JSON, and nothing else.")
-    ] = False,
+    set_: Overrides = None,
+    json_: Json = False,
 ) -> None:
     """Change the future of a scenario again and again, and see whether its past stays the same.
 

@@ -64,10 +64,18 @@ def progress(title: str, *, quiet: bool = False) -> Iterator[Progress | None]:
 
 
 def tell_if_compiling(*, quiet: bool = False) -> None:
-    """Say so when kernels are about to be compiled: once for each version of the sources."""
+    """Say so when the first kernel is compiled: once for each version of the sources behind it."""
     if quiet:
         return
-    from clock.compiled import cache_folder
+    from numba.core import event
 
-    if next(cache_folder().rglob("*.nbi"), None) is None:
-        note("Compiling kernels: some seconds, the first time only.")
+    class Teller(event.Listener):  # type: ignore[misc]
+        def on_start(self, event: Any) -> None:
+            if not told:
+                told.append(True)
+                note("Compiling kernels: some seconds, the first time only.")
+
+        def on_end(self, event: Any) -> None: ...
+
+    told: list[bool] = []
+    event.register("numba:compile", Teller())

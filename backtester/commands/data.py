@@ -9,6 +9,7 @@ from typing import Annotated, Any, Optional
 import typer
 
 from backtester.commands import ingest
+from backtester.commands.shared_options import Json
 
 __all__ = ["app"]
 
@@ -23,7 +24,7 @@ app.add_typer(ingest.app, name="ingest")
 @app.command("describe")
 def describe(
     catalog: Annotated[Path, typer.Argument(help="Folder of the catalog.")],
-    json_: Annotated[bool, typer.Option("--json", help="Print it as JSON.")] = False,
+    json_: Json = False,
 ) -> None:
     """Show what a catalog holds: rows, range, gaps and feed latency of every stream."""
     from backtester.commands.console import print_json, print_table
@@ -44,10 +45,10 @@ def synth(
     duration: Annotated[str, typer.Option(help="Length, such as 30m.")] = "30m",
     start: Annotated[str, typer.Option(help="First instant.")] = "2024-01-01T00:00:00Z",
     instrument: Annotated[
-        Optional[list[str]],  # noqa: UP045
+        Optional[list[str]],  # noqa: UP045 - typer reads the annotation at run time
         typer.Option(help="Id of an instrument; repeatable. By default SIM.ALPHA."),
     ] = None,
-    json_: Annotated[bool, typer.Option("--json", help="Print it as JSON.")] = False,
+    json_: Json = False,
 ) -> None:
     """Write a seeded synthetic market: quotes, trades and depth that a model can learn from."""
     from backtester.commands.console import print_json, print_table, progress
@@ -73,7 +74,7 @@ def synth(
 @app.command("compact")
 def compact(
     catalog: Annotated[Path, typer.Argument(help="Folder of the catalog.")],
-    json_: Annotated[bool, typer.Option("--json", help="Print it as JSON.")] = False,
+    json_: Json = False,
 ) -> None:
     """Put the small parts of each day together. No record changes, and no digest of a run."""
     from backtester.commands.console import print_json, print_table
@@ -106,7 +107,7 @@ def download(
         Optional[str],  # noqa: UP045
         typer.Option(help="Address of the archive, or of a copy. By default Binance's."),
     ] = None,
-    json_: Annotated[bool, typer.Option("--json", help="Print it as JSON.")] = False,
+    json_: Json = False,
 ) -> None:
     """Fetch daily files of Binance's public archive, verified; a broken download goes on."""
     from backtester.commands.console import note, print_json, print_table, progress

@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from backtester.commands.shared_options import Json
+
 __all__ = ["explain"]
 
 
@@ -16,9 +18,7 @@ def explain(
     no_picture: Annotated[
         bool, typer.Option("--no-picture", help="Draw no order-NUMBER.png.")
     ] = False,
-    json_: Annotated[
-        bool, typer.Option("--json", help="Print the chain as JSON, and nothing else.")
-    ] = False,
+    json_: Json = False,
 ) -> None:
     """Show what was behind an order: decision, prediction, request, feature row, market records.
 

@@ -2,34 +2,24 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Annotated, Optional
+from typing import Annotated
 
 import typer
+
+from backtester.commands.shared_options import Json, Loop, Overrides, ScenarioFile, Variant
 
 __all__ = ["export"]
 
 
 def export(
-    scenario: Annotated[Path, typer.Argument(help="The scenario's YAML file.")],
+    scenario: ScenarioFile,
     to: Annotated[
         str, typer.Option("--to", help="What to make, separated by commas: onnx, int8.")
     ] = "onnx",
-    loop: Annotated[
-        Optional[str],  # noqa: UP045 - typer reads the annotation at run time
-        typer.Option(help="Which loop, where the scenario has several."),
-    ] = None,
-    variant: Annotated[
-        Optional[str],  # noqa: UP045
-        typer.Option(help="Which variant, where the loop has several."),
-    ] = None,
-    set_: Annotated[
-        Optional[list[str]],  # noqa: UP045
-        typer.Option("--set", help="Override: dotted.key=value, the value in YAML. Repeatable."),
-    ] = None,
-    json_: Annotated[
-        bool, typer.Option("--json", help="Print what was made as JSON, and nothing else.")
-    ] = False,
+    loop: Loop = None,
+    variant: Variant = None,
+    set_: Overrides = None,
+    json_: Json = False,
 ) -> None:
     """Register a model's variants beside it, with their size, accuracy and latency.
 

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Optional
 
 import typer
 
+from backtester.commands.shared_options import Json, Overrides, ScenarioFile
+
 if TYPE_CHECKING:
     from backtester.scenario import Scenario
     from featurizer.catalog import Catalog
@@ -19,7 +21,7 @@ _SHOWN_ROWS = 1_000_000
 
 
 def featurize(
-    scenario: Annotated[Path, typer.Argument(help="The scenario's YAML file.")],
+    scenario: ScenarioFile,
     out: Annotated[
         Optional[Path],  # noqa: UP045 - typer reads the annotation at run time
         typer.Option(
@@ -39,13 +41,8 @@ def featurize(
     leaks: Annotated[
         bool, typer.Option("--leaks", help="Look for signs of a leak in what was written.")
     ] = False,
-    set_: Annotated[
-        Optional[list[str]],  # noqa: UP045
-        typer.Option("--set", help="Override: dotted.key=value, the value in YAML. Repeatable."),
-    ] = None,
-    json_: Annotated[
-        bool, typer.Option("--json", help="Print what was written as JSON, and nothing else.")
-    ] = False,
+    set_: Overrides = None,
+    json_: Json = False,
 ) -> None:
     """Work out the rows of the scenario's range, with labels, and write them to Parquet by day.
 

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Optional
 
 import typer
 
+from backtester.commands.shared_options import Address, Json, NoReport, Overrides, ScenarioFile
+
 if TYPE_CHECKING:
     from backtester.paper.pacer import Pacer
     from backtester.result import RunResult
@@ -19,7 +21,7 @@ INTERRUPTED = 130
 
 
 def paper(
-    scenario: Annotated[Path, typer.Argument(help="The scenario's YAML file.")],
+    scenario: ScenarioFile,
     speed: Annotated[
         float,
         typer.Option(help="Scenario time for one of the host's; latencies grow with it."),
@@ -42,18 +44,10 @@ def paper(
         Optional[Path],  # noqa: UP045
         typer.Option(help="Folder of the result; by default runs/NAME-paper."),
     ] = None,
-    set_: Annotated[
-        Optional[list[str]],  # noqa: UP045
-        typer.Option("--set", help="Override: dotted.key=value, the value in YAML. Repeatable."),
-    ] = None,
-    address: Annotated[
-        Optional[str],  # noqa: UP045
-        typer.Option(help="A running Ray, host:port; by default one of our own."),
-    ] = None,
-    no_report: Annotated[bool, typer.Option("--no-report", help="Draw no report.png.")] = False,
-    json_: Annotated[
-        bool, typer.Option("--json", help="Print the summary as JSON, and nothing else.")
-    ] = False,
+    set_: Overrides = None,
+    address: Address = None,
+    no_report: NoReport = False,
+    json_: Json = False,
 ) -> None:
     """Replay a scenario in real time: real inference, the simulated venue, the same strategy.
 

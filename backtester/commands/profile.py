@@ -7,14 +7,21 @@ from typing import Annotated, Optional
 
 import typer
 
+from backtester.commands.shared_options import (
+    Address,
+    Json,
+    Loop,
+    Overrides,
+    RealOrLocal,
+    ScenarioFile,
+)
+
 __all__ = ["profile"]
 
 
 def profile(
-    scenario: Annotated[Path, typer.Argument(help="The scenario's YAML file.")],
-    backend: Annotated[
-        str, typer.Option(help="`ray_serve`, or `local`: threads of this process.")
-    ] = "ray_serve",
+    scenario: ScenarioFile,
+    backend: RealOrLocal = "ray_serve",
     out: Annotated[
         Optional[Path],  # noqa: UP045 - typer reads the annotation at run time
         typer.Option(help="Folder of the profile; by default runs/NAME-profile."),
@@ -26,21 +33,10 @@ def profile(
         Optional[Path],  # noqa: UP045
         typer.Option(help="Write an `inference_config` that behaves as what was measured."),
     ] = None,
-    address: Annotated[
-        Optional[str],  # noqa: UP045
-        typer.Option(help="host:port of a running Ray; by default one is started here."),
-    ] = None,
-    loop: Annotated[
-        Optional[str],  # noqa: UP045
-        typer.Option(help="Which loop, where the scenario has several."),
-    ] = None,
-    set_: Annotated[
-        Optional[list[str]],  # noqa: UP045
-        typer.Option("--set", help="Override: dotted.key=value, the value in YAML. Repeatable."),
-    ] = None,
-    json_: Annotated[
-        bool, typer.Option("--json", help="Print the numbers as JSON, and nothing else.")
-    ] = False,
+    address: Address = None,
+    loop: Loop = None,
+    set_: Overrides = None,
+    json_: Json = False,
 ) -> None:
     """Measure how long answers take: the model alone, then deployed, under LoadGen's four loads.
 

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Optional
 
 import typer
 
+from backtester.commands.shared_options import Json, NoReport, Overrides, ScenarioFile
+
 if TYPE_CHECKING:
     from backtester.scenario import Scenario
 
@@ -14,15 +16,12 @@ __all__ = ["run"]
 
 
 def run(
-    scenario: Annotated[Path, typer.Argument(help="The scenario's YAML file.")],
+    scenario: ScenarioFile,
     out: Annotated[
         Optional[Path],  # noqa: UP045 - typer reads the annotation at run time
         typer.Option(help="Folder of the result; by default runs/NAME."),
     ] = None,
-    set_: Annotated[
-        Optional[list[str]],  # noqa: UP045
-        typer.Option("--set", help="Override: dotted.key=value, the value in YAML. Repeatable."),
-    ] = None,
+    set_: Overrides = None,
     mode: Annotated[
         Optional[str],  # noqa: UP045
         typer.Option(help="`ahead` or `lockstep`; the result is the same, ahead is faster."),
@@ -41,13 +40,11 @@ def run(
             help="Keep what is behind each order (`lightcone explain`); assert law 1 of each read.",
         ),
     ] = False,
-    no_report: Annotated[bool, typer.Option("--no-report", help="Draw no report.png.")] = False,
+    no_report: NoReport = False,
     verify: Annotated[
         bool, typer.Option("--verify", help="Only run it again in other ways, and compare.")
     ] = False,
-    json_: Annotated[
-        bool, typer.Option("--json", help="Print the summary as JSON, and nothing else.")
-    ] = False,
+    json_: Json = False,
 ) -> None:
     """Backtest a scenario; write its frames, `summary.json` and `report.png`."""
     from backtester.commands.console import (

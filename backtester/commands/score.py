@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Optional
 
 import typer
 
+from backtester.commands.shared_options import Json, Loop, Variant
+
 if TYPE_CHECKING:
     from inference.predictors.base import Predictor
 
@@ -29,17 +31,9 @@ def score(
     predictor: Annotated[
         str, typer.Option(help="Predictor class, where MODEL is a URI.")
     ] = "XGBoostPredictor",
-    loop: Annotated[
-        Optional[str],  # noqa: UP045
-        typer.Option(help="Which loop, where the scenario has several."),
-    ] = None,
-    variant: Annotated[
-        Optional[str],  # noqa: UP045
-        typer.Option(help="Which variant, where the loop has several."),
-    ] = None,
-    json_: Annotated[
-        bool, typer.Option("--json", help="Print what was scored as JSON, and nothing else.")
-    ] = False,
+    loop: Loop = None,
+    variant: Variant = None,
+    json_: Json = False,
 ) -> None:
     """Add the column `prediction` to the rows of a Parquet file, chunk by chunk.
 

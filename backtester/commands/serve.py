@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from math import isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Optional
 
 import typer
 
 from backtester.commands import serve_ray
+from backtester.commands.shared_options import Json, Loop, Overrides, ScenarioFile, Variant
 
 if TYPE_CHECKING:
     from backtester.scenario import Scenario
@@ -27,7 +29,7 @@ app.command("delete")(serve_ray.delete)
 
 @app.command("plan")
 def plan(
-    scenario: Annotated[Path, typer.Argument(help="The scenario's YAML file.")],
+    scenario: ScenarioFile,
     rate: Annotated[float, typer.Option(help="Requests a second; arrivals are Poisson.")],
     slo: Annotated[str, typer.Option(help="Bound of a quantile of the latency, as p99=20ms.")],
     batching: Annotated[
@@ -52,25 +54,14 @@ def plan(
         Optional[float],  # noqa: UP045
         typer.Option(min=0, help="Price of a replica for an hour; by default cost is in hours."),
     ] = None,
-    loop: Annotated[
-        Optional[str],  # noqa: UP045
-        typer.Option(help="Which loop, where the scenario has several."),
-    ] = None,
-    variant: Annotated[
-        Optional[str],  # noqa: UP045
-        typer.Option(help="Which variant, where the loop has several."),
-    ] = None,
-    set_: Annotated[
-        Optional[list[str]],  # noqa: UP045
-        typer.Option("--set", help="Override: dotted.key=value, the value in YAML. Repeatable."),
-    ] = None,
+    loop: Loop = None,
+    variant: Variant = None,
+    set_: Overrides = None,
     out: Annotated[
         Optional[Path],  # noqa: UP045
         typer.Option(help="Picture of the trade-off; by default runs/NAME-plan.png."),
     ] = None,
-    json_: Annotated[
-        bool, typer.Option("--json", help="Print the plan as JSON, and nothing else.")
-    ] = False,
+    json_: Json = False,
 ) -> None:
     """Find the fewest replicas, and the batching, that answer in time.
 
@@ -87,13 +78,17 @@ def plan(
         one_of("--batching", batching, ("none", "ray", "triton"))
     if not 0 < rate <= 1e6:
         raise ScenarioError(f"`--rate` must be above 0 and at most 1,000,000: got {rate:g}.")
+    for option, number in (("--repeats", repeats), ("--price", price or 0.0)):
+        if not isfinite(number):
+            raise ScenarioError(f"`{option}` must be a finite number: got {number:g}.")
     loaded = load_scenario(scenario, set_ or [])
     config = _deployment(loaded, loop, variant)
     memory = _memory(config, model_size, replica_memory)
     picture = Path("runs") / f"{loaded.name}-plan.png" if out is None else out
     check_file(picture)
     from backtester.report.plan_table import Costs, plan_json, plan_table
-    from inference.serving.plan import Goal, Load, make_plan, options_for
+    from inference.serving.goals import Goal, Load
+    from inference.serving.plan import make_plan, options_for
 
     goal = Goal.parse(slo)
     load = Load(rate, requests, repeats, loaded.seed)
@@ -126,13 +121,8 @@ def plan(
 def explain(
     run: Annotated[Path, typer.Argument(help="Folder of a saved run.")],
     request: Annotated[int, typer.Option(min=0, help="Number of the request.")],
-    loop: Annotated[
-        Optional[str],  # noqa: UP045
-        typer.Option(help="Which loop, where the run has several."),
-    ] = None,
-    json_: Annotated[
-        bool, typer.Option("--json", help="Print it as JSON, and nothing else.")
-    ] = False,
+    loop: Loop = None,
+    json_: Json = False,
 ) -> None:
     """Say where the latency of one request went: legs that add up to it exactly."""
     from backtester.commands.console import print_json, print_table

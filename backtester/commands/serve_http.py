@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Optional
 
 import typer
 
+from backtester.commands.shared_options import Address, Overrides, ScenarioFile
+
 if TYPE_CHECKING:
     from backtester.scenario import Scenario
     from inference.config import InferenceConfig
@@ -20,7 +22,7 @@ _MOST_THREADS = 64
 
 
 def http(
-    scenario: Annotated[Path, typer.Argument(help="The scenario's YAML file.")],
+    scenario: ScenarioFile,
     host: Annotated[
         str, typer.Option(help="Address to listen on; others than loopback ask for a token.")
     ] = "127.0.0.1",
@@ -28,21 +30,15 @@ def http(
     backend: Annotated[
         str, typer.Option(help="`local`: models in this process; `ray_serve`: its replicas.")
     ] = "local",
-    address: Annotated[
-        Optional[str],  # noqa: UP045 - typer reads the annotation at run time
-        typer.Option(help="With ray_serve: host:port of a cluster; by default a Ray of its own."),
-    ] = None,
+    address: Address = None,
     token_file: Annotated[
-        Optional[Path],  # noqa: UP045
+        Optional[Path],  # noqa: UP045 - typer reads the annotation at run time
         typer.Option(help="File with the bearer token; by default LIGHTCONE_HTTP_TOKEN, if set."),
     ] = None,
     max_rows: Annotated[int, typer.Option(min=1, help="Rows of one batch.")] = 10_000,
     max_body: Annotated[int, typer.Option(min=1, help="Bytes of one request's body.")] = 1 << 20,
     timeout: Annotated[str, typer.Option(help="How long an answer may take.")] = "30s",
-    set_: Annotated[
-        Optional[list[str]],  # noqa: UP045
-        typer.Option("--set", help="Override: dotted.key=value, the value in YAML. Repeatable."),
-    ] = None,
+    set_: Overrides = None,
 ) -> None:
     """Answer predictions over HTTP, in the foreground, until Ctrl-C.
 

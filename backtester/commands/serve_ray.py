@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Optional
 
 import typer
 
+from backtester.commands.shared_options import Address, Json, Overrides, ScenarioFile
+
 if TYPE_CHECKING:
     from backtester.scenario import Scenario
     from inference.config import InferenceConfig
@@ -17,24 +19,14 @@ if TYPE_CHECKING:
 
 __all__ = ["delete", "deploy", "scale", "status"]
 
-_ADDRESS = typer.Option(
-    help="A cluster's `host:port`, from one of its machines; by default a Ray of our own here."
-)
-Address = Annotated[Optional[str], _ADDRESS]  # noqa: UP045 - typer reads it at run time
-Settings = Annotated[
-    Optional[list[str]],  # noqa: UP045
-    typer.Option("--set", help="Override: dotted.key=value, the value in YAML. Repeatable."),
-]
-Json = Annotated[bool, typer.Option("--json", help="Print it as JSON, and nothing else.")]
-
 
 def deploy(
-    scenario: Annotated[Path, typer.Argument(help="The scenario's YAML file.")],
+    scenario: ScenarioFile,
     address: Address = None,
     detach: Annotated[
         bool, typer.Option("--detach", help="Return when it is ready; `serve delete` ends it.")
     ] = False,
-    set_: Settings = None,
+    set_: Overrides = None,
 ) -> None:
     """Deploy the scenario's models on Ray Serve, and keep them until Ctrl-C.
 
@@ -82,10 +74,10 @@ def status(address: Address = None, json_: Json = False) -> None:
 
 
 def scale(
-    scenario: Annotated[Path, typer.Argument(help="The scenario's YAML file.")],
+    scenario: ScenarioFile,
     replicas: Annotated[int, typer.Option(min=1, max=4096, help="How many of each model.")],
     address: Address = None,
-    set_: Settings = None,
+    set_: Overrides = None,
 ) -> None:
     """Change how many replicas a deployed scenario has; those that stay go on answering."""
     from backtester.commands.console import note
@@ -109,14 +101,14 @@ def scale(
 
 def delete(
     what: Annotated[
-        Optional[str],  # noqa: UP045
+        Optional[str],  # noqa: UP045 - typer reads the annotation at run time
         typer.Argument(help="The scenario's YAML file, or the name of a deployment."),
     ] = None,
     all_: Annotated[
         bool, typer.Option("--all", help="All of them, and the Ray of our own that is left.")
     ] = False,
     address: Address = None,
-    set_: Settings = None,
+    set_: Overrides = None,
 ) -> None:
     """Take deployments down. A detached Ray of our own on which nothing is left ends too."""
     from backtester.commands.console import note

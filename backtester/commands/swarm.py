@@ -7,7 +7,11 @@ from typing import Annotated, Optional
 
 import typer
 
+from backtester.commands.shared_options import Jobs, Json
+
 __all__ = ["swarm"]
+
+_A_YEAR = 525_600
 
 
 def swarm(
@@ -20,7 +24,7 @@ def swarm(
         Optional[int],  # noqa: UP045
         typer.Option(min=1, help="Most seeds; by default as many as there is time for."),
     ] = None,
-    jobs: Annotated[int, typer.Option(min=1, help="Processes at work.")] = 2,
+    jobs: Jobs = 2,
     again: Annotated[
         Optional[str],  # noqa: UP045
         typer.Option(help="Try one seed, or one scenario that was kept, again."),
@@ -28,9 +32,7 @@ def swarm(
     out: Annotated[
         Path, typer.Option(help="Folder of the log, and of scenarios that broke a law.")
     ] = Path("runs/swarm"),
-    json_: Annotated[
-        bool, typer.Option("--json", help="Print the totals as JSON, and nothing else.")
-    ] = False,
+    json_: Json = False,
 ) -> None:
     """Draw whole scenarios of every kind, and assert all laws on each.
 
@@ -43,8 +45,10 @@ def swarm(
     from backtester.report.swarm_table import swarm_table
     from clock.wall import host_ns
 
-    if not minutes > 0:
-        raise ScenarioError(f"`--minutes` must be above zero: got {minutes:g}. Give it some time.")
+    if not 0 < minutes <= _A_YEAR:
+        raise ScenarioError(
+            f"`--minutes` must be above zero and at most {_A_YEAR:,}: got {minutes:g}."
+        )
     first = host_ns() // 1_000_000_000 % 1_000_000_000 if seed is None else seed
     budget_ns = round(minutes * 60_000_000_000)
     if again is not None:

@@ -2,23 +2,15 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Annotated, Optional
-
-import typer
+from backtester.commands.shared_options import Json, Overrides, ScenarioFile
 
 __all__ = ["train"]
 
 
 def train(
-    scenario: Annotated[Path, typer.Argument(help="The scenario's YAML file.")],
-    set_: Annotated[
-        Optional[list[str]],  # noqa: UP045 - typer reads the annotation at run time
-        typer.Option("--set", help="Override: dotted.key=value, the value in YAML. Repeatable."),
-    ] = None,
-    json_: Annotated[
-        bool, typer.Option("--json", help="Print what was trained as JSON, and nothing else.")
-    ] = False,
+    scenario: ScenarioFile,
+    set_: Overrides = None,
+    json_: Json = False,
 ) -> None:
     """Fit the model that a scenario's `training` describes, and register it with MLflow."""
     from backtester.commands.console import (

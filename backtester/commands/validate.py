@@ -7,6 +7,15 @@ from typing import TYPE_CHECKING, Annotated, Any, Optional
 
 import typer
 
+from backtester.commands.shared_options import (
+    Address,
+    Json,
+    Loop,
+    Overrides,
+    RealOrLocal,
+    ScenarioFile,
+)
+
 if TYPE_CHECKING:
     from backtester.measured.subject import Subject
     from backtester.scenario import Scenario
@@ -17,7 +26,7 @@ SLEEP = "{kind: lognormal, median: 16ms, p99: 36ms}"
 
 
 def validate(
-    scenario: Annotated[Path, typer.Argument(help="The scenario's YAML file.")],
+    scenario: ScenarioFile,
     out: Annotated[
         Optional[Path],  # noqa: UP045 - typer reads the annotation at run time
         typer.Option(help="Folder of the validation; by default runs/NAME-validation."),
@@ -39,9 +48,7 @@ def validate(
         Optional[int],  # noqa: UP045
         typer.Option(min=1, help="Its replicas; by default the scenario's."),
     ] = None,
-    backend: Annotated[
-        str, typer.Option(help="`ray_serve`, or `local`: threads of this process.")
-    ] = "ray_serve",
+    backend: RealOrLocal = "ray_serve",
     pairs: Annotated[
         int, typer.Option(min=1, help="Traces of each load, each driven twice; 5 for a floor.")
     ] = 5,
@@ -49,21 +56,10 @@ def validate(
     single: Annotated[
         int, typer.Option(min=20, help="Requests, one at a time, that the fit is made of.")
     ] = 400,
-    address: Annotated[
-        Optional[str],  # noqa: UP045
-        typer.Option(help="host:port of a running Ray; by default one is started here."),
-    ] = None,
-    loop: Annotated[
-        Optional[str],  # noqa: UP045
-        typer.Option(help="Which loop, where the scenario has several."),
-    ] = None,
-    set_: Annotated[
-        Optional[list[str]],  # noqa: UP045
-        typer.Option("--set", help="Override: dotted.key=value, the value in YAML. Repeatable."),
-    ] = None,
-    json_: Annotated[
-        bool, typer.Option("--json", help="Print the result as JSON, and nothing else.")
-    ] = False,
+    address: Address = None,
+    loop: Loop = None,
+    set_: Overrides = None,
+    json_: Json = False,
 ) -> None:
     """Fit a simulation to a deployment, then hold it against the deployment on other loads.
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from backtester.errors import OrderError
 from backtester.express import layout as at
-from backtester.orders import Order, OrderRequest, Side, TimeInForce
+from backtester.orders import Order, OrderRequest, TimeInForce
 from backtester.trader import Trader
 from clock.rank import Rank
 
@@ -69,19 +69,12 @@ class ExpressTrader(Trader):
 
     # --- orders --------------------------------------------------------------------------------
 
-    def order(
-        self,
-        instrument: str,
-        side: Side,
-        quantity: float,
-        limit_price: float | None = None,
-        time_in_force: TimeInForce | None = None,
-        stop_price: float | None = None,
-        post_only: bool = False,
-        reduce_only: bool = False,
-        expires_at: int | None = None,
-    ) -> int:
-        """Send an order; return its number."""
+    def order(self, *asked: Any) -> int:
+        """Send an order given by the fields of a request; return its number."""
+        (
+            instrument, side, quantity, limit_price, time_in_force, stop_price, post_only,
+            reduce_only, expires_at,
+        ) = asked  # fmt: skip
         try:
             place, tick, lot, known = self._steps[instrument]
             lots = known.get(quantity) or self._lots_of(quantity, lot, known)
@@ -102,18 +95,7 @@ class ExpressTrader(Trader):
             and time_in_force is None
         )
         if not is_plain:
-            request = OrderRequest(
-                instrument,
-                side,
-                quantity,
-                limit_price,
-                time_in_force,
-                stop_price,
-                post_only,
-                reduce_only,
-                expires_at,
-            )
-            return self.submit(request)
+            return self.submit(OrderRequest(*asked))
         force = 0 if ticks else 2
         return self._write(place, side, 1 if ticks else 0, lots, ticks, force, post_only)
 

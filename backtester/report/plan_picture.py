@@ -15,7 +15,8 @@ from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter, StrMethodF
 from backtester.report.plan_table import Costs
 from backtester.report.style import BLUE, GREY, INK, ORANGE, RED, TEAL, look, titled
 from inference.config import InferenceConfig
-from inference.serving.plan import Plan, Trial, try_out
+from inference.serving.goals import Plan, Trial
+from inference.serving.plan import try_out
 
 __all__ = ["draw_plan"]
 

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from rich.table import Table
 
-from inference.serving.plan import Plan, Trial
+from inference.serving.goals import Plan, Trial
 
 __all__ = ["Costs", "plan_json", "plan_table"]
 

@@ -8,8 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from inference.errors import PredictorError
+from inference.predictors.card import Facts, read_card
+from inference.registry import artifact_digest
 
-__all__ = ["described", "flavor_of", "refuse_code", "signature_names", "unreadable"]
+__all__ = ["described", "facts_of", "flavor_of", "refuse_code", "signature_names", "unreadable"]
 
 
 def described(path: Path) -> Mapping[str, Any]:
@@ -62,6 +64,14 @@ def signature_names(path: Path) -> tuple[str, ...] | None:
     except (ValueError, KeyError, TypeError, AttributeError):
         return None
     return tuple(names) or None
+
+
+def facts_of(path: Path, version: str) -> Facts:
+    """Return what is known of a model: its card names its columns, or else its signature does."""
+    facts = read_card(path, artifact_digest(path), version)
+    if facts.features is None:
+        facts = facts._replace(features=signature_names(path))
+    return facts
 
 
 def refuse_code(file: Path, what: str, trusted: bool, instead: str) -> None:

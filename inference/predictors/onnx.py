@@ -14,19 +14,18 @@ from numpy.typing import NDArray
 from inference.errors import PredictorError
 from inference.predictors.artifact import (
     existing,
+    facts_of,
     flavor_of,
     one_file,
-    signature_names,
     unreadable,
 )
-from inference.predictors.card import Facts, read_card
+from inference.predictors.card import Facts
 from inference.predictors.loaded import (
     LoadedPredictor,
     check_count,
     choose_column,
     feature_names_of,
 )
-from inference.registry import artifact_digest
 
 __all__ = ["CLASSES", "FEATURES", "OnnxPredictor"]
 
@@ -142,9 +141,7 @@ class OnnxPredictor(LoadedPredictor):
             file = one_file(path, ["model.onnx", "*.onnx"], _A_MODEL)
         else:
             file = existing(path / str(flavor.get("data", "")), _A_MODEL)
-        facts = read_card(path, artifact_digest(path), version)
-        if facts.features is None:
-            facts = facts._replace(features=signature_names(path))
+        facts = facts_of(path, version)
         settings = _Settings(
             check_count("intra_op_threads", intra_op_threads),
             check_count("inter_op_threads", inter_op_threads),

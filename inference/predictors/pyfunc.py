@@ -11,10 +11,9 @@ from numpy.typing import NDArray
 
 from inference.errors import PredictorError
 from inference.mlflow_client import quiet_mlflow
-from inference.predictors.artifact import flavor_of, refuse_code, signature_names, unreadable
-from inference.predictors.card import Facts, read_card
+from inference.predictors.artifact import facts_of, flavor_of, refuse_code, unreadable
+from inference.predictors.card import Facts
 from inference.predictors.loaded import LoadedPredictor, choose_column, feature_names_of
-from inference.registry import artifact_digest
 
 __all__ = ["PyfuncPredictor"]
 
@@ -108,9 +107,7 @@ class PyfuncPredictor(LoadedPredictor):
                 model = mlflow.pyfunc.load_model(str(path))
             except Exception as error:  # whatever the flavor's loader raises
                 raise unreadable(path, _A_MODEL, error) from None
-        facts = read_card(path, artifact_digest(path), version)
-        if facts.features is None:
-            facts = facts._replace(features=signature_names(path))
+        facts = facts_of(path, version)
         return cls(model, facts, features=features, output=output, accepts_nan=accepts_nan)
 
     def predict(self, values: Floats) -> Floats:

@@ -14,15 +14,14 @@ from numpy.typing import NDArray
 from inference.errors import PredictorError
 from inference.predictors.artifact import (
     existing,
+    facts_of,
     flavor_of,
     one_file,
     refuse_code,
-    signature_names,
     unreadable,
 )
-from inference.predictors.card import Facts, made_up_rows, read_card
+from inference.predictors.card import Facts, made_up_rows
 from inference.predictors.loaded import LoadedPredictor, choose_column, feature_names_of
-from inference.registry import artifact_digest
 
 __all__ = ["SklearnPredictor"]
 
@@ -126,9 +125,7 @@ class SklearnPredictor(LoadedPredictor):
         else:
             file = existing(path / str(flavor.get("pickled_model", "")), _A_MODEL)
         estimator = _read(file, trusted_types, trusted)
-        facts = read_card(path, artifact_digest(path), version)
-        if facts.features is None:
-            facts = facts._replace(features=signature_names(path))
+        facts = facts_of(path, version)
         return cls(estimator, facts, features=features, output=output, accepts_nan=accepts_nan)
 
     def predict(self, values: Floats) -> Floats:

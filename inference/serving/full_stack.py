@@ -22,8 +22,9 @@ from inference.schedule import (
 )
 from inference.serving import layout as f
 from inference.serving import stack
-from inference.serving.build import build, more_events, more_room, more_rows
+from inference.serving.build import build
 from inference.serving.records import Collected, Served, Setting
+from inference.serving.tables import more_events, more_room, more_rows
 
 if TYPE_CHECKING:
     from inference.config import InferenceConfig

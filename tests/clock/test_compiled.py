@@ -1,46 +1,29 @@
 from __future__ import annotations
 
+import json
+import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numba
 import numpy as np
 import pytest
 
-from clock import compiled
-from clock.compiled import cache_folder, cache_root, kernel, readonly, source_digest
+from clock import compiled, draws
+from clock.compiled import (
+    CACHE_FOLDER,
+    cache_folder,
+    cache_root,
+    kernel,
+    kernel_folder,
+    readonly,
+)
+from tests.clock.trees import write
 
 ROOT = Path(__file__).resolve().parents[2]
-
-
-def write(root: Path, name: str, text: str) -> None:
-    (root / name).parent.mkdir(parents=True, exist_ok=True)
-    (root / name).write_text(text)
-
-
-def test_the_digest_changes_with_any_source_and_not_with_the_place(tmp_path: Path) -> None:
-    one, other = tmp_path / "one", tmp_path / "other"
-    for root in (one, other):
-        write(root, "clock/a.py", "a = 1")
-        write(root, "featurizer/operators/b.py", "b = 1")
-    same = source_digest(one)
-    assert source_digest(other) == same
-    write(other, "clock/notes.txt", "no source")
-    assert source_digest(other) == same
-    write(other, "featurizer/operators/b.py", "b = 2")
-    assert source_digest(other) != same
-    (one / "clock/a.py").rename(one / "clock/c.py")
-    assert source_digest(one) != same
-
-
-def test_a_line_moved_to_the_next_file_changes_the_digest(tmp_path: Path) -> None:
-    write(tmp_path, "clock/a.py", "x = 1\n")
-    write(tmp_path, "clock/b.py", "y = 1\n")
-    before = source_digest(tmp_path)
-    write(tmp_path, "clock/a.py", "")
-    write(tmp_path, "clock/b.py", "x = 1\ny = 1\n")
-    assert source_digest(tmp_path) != before
 
 
 def test_the_cache_folder_follows_the_environment(
@@ -61,7 +44,7 @@ def test_the_cache_folder_is_made_and_named_by_the_sources(
     folder = cache_folder(tmp_path)
     assert folder.is_dir()
     assert folder == cache_folder(tmp_path)
-    monkeypatch.setattr(compiled, "source_digest", lambda root: "other sources")
+    monkeypatch.setattr(compiled, "_all_sources", lambda: "other sources")
     assert cache_folder(tmp_path) != folder
 
 
@@ -87,8 +70,61 @@ def test_a_root_that_cannot_be_written_falls_back_to_a_private_folder(tmp_path: 
     assert folder.stat().st_mode & 0o077 == 0
 
 
-def test_kernels_are_cached_in_that_folder(tmp_path: Path) -> None:
-    assert Path(numba.config.CACHE_DIR).parent == cache_root() or not cache_root().is_dir()
+def test_a_kernel_of_a_file_that_is_not_ours_is_kept_by_all_our_sources() -> None:
+    @kernel
+    def same(a: float) -> float:
+        return a
+
+    place: Any = same
+    assert CACHE_FOLDER in Path(place._cache.cache_path).parents
+
+
+def test_a_kernel_of_ours_is_kept_by_what_its_file_is_made_of() -> None:
+    place: Any = draws.uniform
+    assert kernel_folder(Path(draws.__file__).with_name("randomness.py")) in (
+        Path(place._cache.cache_path).parents
+    )
+    assert Path(numba.config.CACHE_DIR) == CACHE_FOLDER
+
+
+PROBE = """
+import json
+from featurizer.apart import apart
+from featurizer.probe import outer
+
+answers = [outer(1.0), apart(1.0)]
+print(json.dumps([*answers, *(sum(one.stats.cache_hits.values()) for one in (outer, apart))]))
+"""
+HELPER = "from clock.compiled import kernel\n\n@kernel\ndef inner(a):\n    return a + {}\n"
+
+
+@pytest.mark.slow
+def test_an_edit_reaches_every_kernel_that_holds_the_edited_one_and_no_other(
+    tmp_path: Path,
+) -> None:
+    def answers() -> list[float]:
+        done = subprocess.run(
+            [sys.executable, "-c", PROBE],
+            cwd=tmp_path,
+            env={**os.environ, "LIGHTCONE_CACHE_DIR": str(tmp_path / "kept")},
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        return json.loads(done.stdout)
+
+    shutil.copytree(ROOT / "clock", tmp_path / "clock")
+    write(tmp_path, "featurizer/__init__.py", "")
+    write(tmp_path, "featurizer/helper.py", HELPER.format(1))
+    write(tmp_path, "featurizer/apart.py", HELPER.format(5).replace("inner", "apart"))
+    imports = "from clock.compiled import kernel\nfrom featurizer.helper import inner\n\n"
+    write(
+        tmp_path, "featurizer/probe.py", f"{imports}@kernel\ndef outer(a):\n    return inner(a)\n"
+    )
+    assert answers() == [2.0, 6.0, 0, 0]
+    assert answers() == [2.0, 6.0, 1, 1]
+    write(tmp_path, "featurizer/helper.py", HELPER.format(2))
+    assert answers() == [3.0, 6.0, 0, 1]
 
 
 def test_settings_survive_that_numba_reads_its_variables_anew(

@@ -58,13 +58,16 @@ def change(root: str, kind: str) -> None:
 
 def content(catalog: Catalog) -> list[tuple[int, float]]:
     """Return event and version of every record, quotes first."""
-    return [*one_stream(catalog, QUOTES_KEY), *one_stream(catalog, TRADES_KEY)]
+    return [*one_stream(catalog, QUOTES_KEY, 1000), *one_stream(catalog, TRADES_KEY, 1000)]
 
 
-def one_stream(catalog: Catalog, key: tuple[str, str]) -> Iterator[tuple[int, float]]:
+def one_stream(
+    catalog: Catalog, key: tuple[str, str], rows: int = 2
+) -> Iterator[tuple[int, float]]:
+    """Yield them of a stream, read in windows of so many rows."""
     column = "ask_quantity" if key == QUOTES_KEY else "quantity"
     request = StreamRequest(*key, (column,))
-    for window in catalog.windows([request], *catalog.range([key]), rows=2):
+    for window in catalog.windows([request], *catalog.range([key]), rows=rows):
         records = window.venue[key].columns
         yield from zip(records["event_time"].tolist(), records[column].tolist(), strict=True)
 

@@ -9,7 +9,8 @@ import pytest
 
 from clock.errors import InputError
 from inference.config import InferenceConfig
-from inference.serving.plan import Goal, Load, Option, make_plan, options_for, try_out
+from inference.serving.goals import Goal, Load, Option
+from inference.serving.plan import make_plan, options_for, try_out
 
 NONE = Option(None)
 

@@ -114,7 +114,7 @@ def play_in_pieces(block: Block, rows: Rows, cuts: Asks, *, own: bool) -> tuple[
     return (loop, naive), outputs
 
 
-@law(100)
+@law(60)
 @given(blocks(), row_streams(), asks)
 def test_however_time_is_cut_the_stack_is_that_of_the_reference(
     block: Block, rows: Rows, cuts: Asks
@@ -123,7 +123,7 @@ def test_however_time_is_cut_the_stack_is_that_of_the_reference(
     assert_equal_runs(outputs, loop, naive, END)
 
 
-@law(100)
+@law(60)
 @given(blocks(), row_streams(), asks)
 def test_a_strategys_own_requests_are_served_as_in_the_reference(
     block: Block, rows: Rows, cuts: Asks

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 from backtester.express import layout as at
 from backtester.express.lane import ExpressLane
 from backtester.express.trader import ExpressTrader
 from backtester.gateway import Gateway
-from backtester.venue.matching import SIDE, TICKS
+from backtester.venue.matching import SIDE, TICKS, TRADE
 from backtester.venue.queue_config import FRONT
 from tests.mutants.planting import Patch, wrap
 
@@ -104,6 +106,40 @@ def what_we_took_is_there_again(patch: Patch) -> None:
     _before_each_run(patch, forget)
 
 
+def the_wrong_one_of_two_own_orders_gives_way(patch: Patch) -> None:
+    """Where own orders meet, the arriving one is canceled instead of the resting one, or so."""
+
+    def make(real: Any) -> Any:
+        def init(self: ExpressLane, *args: Any) -> None:
+            real(self, *args)
+            self.head[at.SELF_TRADE] = (1, 0, 0)[self.head[at.SELF_TRADE]]
+
+        return init
+
+    wrap(patch, ExpressLane, "__init__", make)
+
+
+def own_orders_at_one_price_need_not_share_a_trade(patch: Patch) -> None:
+    """What a trade brings is there twice for two own orders, and once for one alone."""
+
+    def keep(lane: ExpressLane, place: int) -> None:
+        lane.kept[place, "told"] = lane.kept[place, "rows"]
+        rows = np.array(lane.kept[place, "told"])
+        lane.markets[place, at.AT_TAPE] = lane._hold((place, "rows"), rows)
+
+    def double(lane: ExpressLane) -> None:
+        for place, market in enumerate(lane.markets):
+            if (place, "told") in lane.kept:
+                told, rows = lane.kept[place, "told"], lane.kept[place, "rows"]
+                queue = lane.kept[place, at.AT_RESTING][: int(market[at.RESTING])]
+                prices = {tuple(order) for order in queue[:, [SIDE, TICKS]]}
+                trades = told[:, 0] == TRADE
+                rows[trades, 2] = told[trades, 2] * (2 if len(prices) < len(queue) else 1)
+
+    _after_each_tape(patch, keep)
+    _before_each_run(patch, double)
+
+
 def what_rests_is_filled_by_arrivals_alone(patch: Patch) -> None:
     """Nobody looks ahead."""
 
@@ -145,6 +181,8 @@ PLANTS = (
     a_cancel_beats_the_records_of_its_instant,
     a_cancel_overtakes_its_order,
     what_we_took_is_there_again,
+    the_wrong_one_of_two_own_orders_gives_way,
+    own_orders_at_one_price_need_not_share_a_trade,
     what_rests_is_filled_by_arrivals_alone,
     post_only_orders_take,
     what_is_immediate_rests,

@@ -93,8 +93,8 @@ def write(folder: Path, strategy: str, feature: str = "price.MidPrice") -> str:
     return "mine.yaml"
 
 
-def check(capsys: Any, *arguments: str) -> tuple[int, dict[str, Any]]:
-    code = _exit_code(["check", *arguments, "--budget", "6s", "--json"])
+def check(capsys: Any, *arguments: str, budget: str = "2s") -> tuple[int, dict[str, Any]]:
+    code = _exit_code(["check", *arguments, "--budget", budget, "--json"])
     return code, json.loads(capsys.readouterr().out)
 
 
@@ -108,7 +108,7 @@ def test_an_honest_scenario_ends_with_zero(folder: Path, capsys: Any) -> None:
 
 def test_a_leak_ends_with_one_and_is_seen_again_by_its_replay(folder: Path, capsys: Any) -> None:
     path = write(folder, "mine_checked.Honest", "tests.leaks.features.CentredWindow")
-    code, verdict = check(capsys, path)
+    code, verdict = check(capsys, path, budget="8s")  # time to make it small
     assert code == 1
     example = verdict["counterexample"]
     assert example["columns"][0][0] == "feature `signal`"
@@ -247,7 +247,7 @@ def pytester_run(folder: Path) -> Any:
     def run(text: str) -> str:
         (folder / "test_mine.py").write_text(text)
         command = [sys.executable, "-m", "pytest", "-q", "-p", "backtester.causality.plugin"]
-        command += ["-p", "no:cacheprovider", "--lightcone-budget", "5s", "test_mine.py"]
+        command += ["-p", "no:cacheprovider", "--lightcone-budget", "2s", "test_mine.py"]
         import os
 
         path = os.pathsep.join([str(folder), str(root)])

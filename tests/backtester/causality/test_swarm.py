@@ -132,6 +132,7 @@ def test_another_future_that_cannot_be_run_tells_nothing(
     [
         (["--again", "nowhere"], "`--again` must be a seed, or a folder that a swarm kept"),
         (["--minutes", "0"], "`--minutes` must be above zero"),
+        (["--minutes", "inf"], "`--minutes` must be above zero and at most"),
         (["--minutes", "soon"], "--minutes"),
         (["--seed", "-3"], "--seed"),
     ],

@@ -1,4 +1,4 @@
-"""A small Ray of our own for the tests of a file, and a way to wait for what takes real time."""
+"""A small Ray for the tests that do not end it, and a way to wait for what takes real time."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import os
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -22,10 +23,28 @@ PATIENCE_S = 60.0
 """For what should take a second or two: the machine may be busy with other things."""
 
 
-@pytest.fixture(scope="module")
-def cluster() -> Iterator[RayCluster]:
-    with ray_cluster(num_cpus=2) as found:
-        yield found
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Let those go first that share a Ray: a process connects to one at a time."""
+    items.sort(key=lambda item: "alone" in getattr(item, "fixturenames", ()))
+
+
+@pytest.fixture(scope="session")
+def _shared() -> Iterator[ExitStack]:
+    with ExitStack() as stack:
+        yield stack
+
+
+@pytest.fixture(scope="session")
+def cluster(_shared: ExitStack) -> RayCluster:
+    """A Ray that the tests of several files deploy to; what a file deploys it takes down."""
+    return _shared.enter_context(ray_cluster(num_cpus=2))
+
+
+@pytest.fixture
+def alone(_shared: ExitStack) -> None:
+    """No Ray in this process but the one that the test starts."""
+    _shared.close()
 
 
 def wait_for(condition: Callable[[], Any], what: str) -> Any:

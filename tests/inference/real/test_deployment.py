@@ -32,8 +32,10 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def deployed(cluster: RayCluster, folder: Path) -> Deployed:
-    return deploy(cluster, moody(folder / "one.json", num_replicas=2), name=NAME)
+def deployed(cluster: RayCluster, folder: Path) -> Iterator[Deployed]:
+    found = deploy(cluster, moody(folder / "one.json", num_replicas=2), name=NAME)
+    yield found
+    found.delete()
 
 
 @pytest.fixture

@@ -21,7 +21,11 @@ from inference.schedule import Outcome, Reason
 from tests.inference.real.conftest import answers, family, moody, rays_of_ours, row, wait_for
 from tests.inference.real.moody import SLEEP, SUM
 
-pytestmark = [pytest.mark.slow, pytest.mark.real_serving]
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.real_serving,
+    pytest.mark.usefixtures("alone"),
+]
 
 
 def driver(folder: Path) -> subprocess.Popen[str]:

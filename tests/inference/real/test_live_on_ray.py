@@ -24,7 +24,11 @@ from tests.inference.real.conftest import PATIENCE_S, moody
 from tests.inference.real.moody import NAN, PID, RAISE, SHAPE, SLEEP, SUM, Moody
 from tests.inference.real.test_ends import head
 
-pytestmark = [pytest.mark.slow, pytest.mark.real_serving]
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.real_serving,
+    pytest.mark.usefixtures("alone"),
+]
 
 COLUMNS = ("mood", "argument")
 POLICIES = {

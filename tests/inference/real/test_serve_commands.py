@@ -19,7 +19,11 @@ from inference.ray_serve.running import running
 from tests.inference.real.conftest import family, wait_for
 from tests.inference.real.moody import write_model
 
-pytestmark = [pytest.mark.slow, pytest.mark.real_serving]
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.real_serving,
+    pytest.mark.usefixtures("alone"),
+]
 
 SCENARIO: dict[str, Any] = {
     "name": "served",
