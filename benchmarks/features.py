@@ -101,7 +101,8 @@ def write_set(catalog: Catalog, out: Path, sampling: str) -> tuple[float, float]
     made = config(label_feature="mid", label_lookahead="1s", sampling=sampling)
     first, last = catalog.range([(INSTRUMENT, "quotes")])
     span = (first, last + SECOND)
-    write_dataset(catalog, made, [INSTRUMENT], first, first + 30 * SECOND, out)
+    with tempfile.TemporaryDirectory() as folder:
+        write_dataset(catalog, made, [INSTRUMENT], first, first + 30 * SECOND, Path(folder))
     begin, busy = perf_counter(), process_time()
     write_dataset(catalog, made, [INSTRUMENT], *span, out)
     return perf_counter() - begin, process_time() - busy
@@ -134,10 +135,12 @@ def _two_numbers(text: str) -> tuple[float, float]:
 
 
 def ours_alone(catalog: Path, out: Path, sampling: str) -> tuple[float, float]:
+    out.unlink(missing_ok=True)  # a file that takes another's place is sent to the disk at once
     return _two_numbers(_python(__file__, "--alone", catalog, out, sampling, threads=2))
 
 
 def theirs_alone(catalog: Path, out: Path, sampling: str) -> tuple[float, float]:
+    out.unlink(missing_ok=True)
     script, what = ROOT / "benchmarks/features_polars.py", "RAW" if sampling == "raw" else "GRID"
     return _two_numbers(_python(script, what, catalog, out, threads=2))
 
@@ -161,6 +164,7 @@ def both(root: Path, catalog: Path, sampling: str, repeats: int) -> dict[str, An
 
 
 def _python(*arguments: Any, threads: int) -> str:
+    os.sync()  # what was written before is nobody's to wait for
     limits = {
         name: str(threads)
         for name in ("POLARS_MAX_THREADS", "OMP_NUM_THREADS", "NUMBA_NUM_THREADS")

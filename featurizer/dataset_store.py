@@ -138,7 +138,12 @@ class DayWriter:
     def stored(self) -> Stored:
         """What has been written."""
         files = tuple(sorted(self._staged))
-        return Stored(self._rows, self._labelled, files, tuple(self.layout.schema().names))
+        return Stored(
+            self._rows,
+            self._labelled,
+            files,
+            tuple(column.name for column in self.layout.columns()),
+        )
 
     def write(self, labelled: LabelledRows) -> None:
         """Take rows that come after all taken before."""
@@ -224,12 +229,13 @@ def stored_features(folder: Path | str) -> tuple[str, ...]:
 
     first = next(_parts(folder))
     metadata = pq.read_schema(first).metadata or {}
-    if META not in metadata:
+    names = metadata.get(META.encode())
+    if names is None:
         raise FeatureError(
             f"{first}: a stored set must say which of its columns are features: got a file "
             "without. Write it with `lightcone featurize`."
         )
-    return tuple(json.loads(metadata[META]))
+    return tuple(json.loads(names))
 
 
 def _parts(folder: Path | str) -> Iterator[Path]:

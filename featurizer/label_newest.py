@@ -92,7 +92,7 @@ class NewestLabeller:
     def _values(self, records: Records, places: Array) -> Array:
         """Return the feature's values at some of the records."""
         columns = [
-            frozen(records.columns[name][places].astype(np.float64, copy=False))
+            frozen(records.columns[name].take(places).astype(np.float64, copy=False))
             for name in self._columns
         ]
         with np.errstate(all="ignore"):

@@ -25,7 +25,7 @@ __all__ = ["WINDOW_ROWS", "LabelledRows", "Labelling", "label_change", "labelled
 
 Array: TypeAlias = NDArray[Any]
 
-WINDOW_ROWS: Final = 32_768
+WINDOW_ROWS: Final = 65_536
 """Records of the densest stream that are worked on at once."""
 _OPEN: Final = -MISSING - 1
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any, Final
 
 import numpy as np
@@ -10,6 +9,7 @@ from numpy.typing import NDArray
 
 from clock.compiled import kernel
 from featurizer.feature import Batch, Output, output
+from featurizer.operators.logarithm import take_logs
 from featurizer.operators.windows import BEYOND, NOTHING, SPARE, passed
 
 __all__ = ["LAGGED", "LOG_RETURN", "Lagged"]
@@ -21,7 +21,8 @@ LOG_RETURN: Final = 1
 
 # places in the integer state
 _LAG, _MODE, _HEAD, _TAIL, _UPDATE, _READ = range(6)
-_FIRST_CAPACITY = 64
+_FIRST_CAPACITY = 1024
+"""Places at first: with fewer, a second of busy quotes is scanned in small pieces."""
 
 
 class Lagged:
@@ -119,9 +120,9 @@ def _scan(
                     updates[j] = _ratio(values[j], updates[j])
             head = max(head, start)
         if logs:
-            _take_logs(reads[q_begin:q])
+            take_logs(reads[q_begin:q])
             if materialise:
-                _take_logs(updates[begin:i])
+                take_logs(updates[begin:i])
         if i >= n and q >= m:
             break
         # what lies before the newest value at or before now - lag is never read again
@@ -142,10 +143,3 @@ def _scan(
 @kernel
 def _ratio(after: float, before: float) -> float:
     return after / before if after > 0.0 and before > 0.0 else np.nan
-
-
-@kernel
-def _take_logs(ratios: NDArray[Any]) -> None:
-    """Take logarithms in a loop of their own: a call in the midst of one slows all of it."""
-    for j in range(len(ratios)):
-        ratios[j] = math.log(ratios[j]) if ratios[j] == ratios[j] else np.nan

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from clock.compiled import kernel, readonly
+from clock.compiled import inlined_kernel, kernel, readonly
 
 __all__ = ["around", "counted", "first_from", "largest_counted", "ordinals"]
 
@@ -89,27 +89,42 @@ def first_from(stream: Array, instants: Array, found: Array) -> None:
     _first(stream, instants, found)
 
 
+@inlined_kernel
+def _beyond(stream: Array, i: int, instant: int) -> int:
+    """Return the first place from *i* on whose record comes after an instant.
+
+    Several are looked at together: how many come between two instants is anybody's guess.
+    """
+    n = len(stream)
+    while i + 4 <= n:
+        gone = (
+            int(stream[i] <= instant)
+            + int(stream[i + 1] <= instant)
+            + int(stream[i + 2] <= instant)
+            + int(stream[i + 3] <= instant)
+        )
+        i += gone
+        if gone < 4:
+            return i
+    while i < n and stream[i] <= instant:
+        i += 1
+    return i
+
+
 @kernel
 def _count(stream: Array, instants: Array, inclusive: bool, counts: Array) -> None:
-    i, n = 0, len(stream)
+    i = 0
     for k in range(len(instants)):
-        instant = instants[k]
-        if inclusive:
-            while i < n and stream[i] <= instant:
-                i += 1
-        else:
-            while i < n and stream[i] < instant:
-                i += 1
+        i = _beyond(stream, i, instants[k] if inclusive else instants[k] - 1)
         counts[k] = i
 
 
 @kernel
 def _around(stream: Array, instants: Array, places: Array, after: Array) -> None:
-    i, n = 0, len(stream)
+    i = 0
     for k in range(len(instants)):
         instant = instants[k]
-        while i < n and stream[i] <= instant:
-            i += 1
+        i = _beyond(stream, i, instant)
         places[k] = i - 1
         at_once = i > 0 and stream[i - 1] == instant
         after[k] = instant if at_once else stream[i]
@@ -117,13 +132,20 @@ def _around(stream: Array, instants: Array, places: Array, after: Array) -> None
 
 @kernel
 def _largest(values: Array, counts: Array, before: int, largest: Array) -> int:
+    n, back = len(values), 0
+    for i in range(1, n):
+        back += int(values[i] < values[i - 1])
+    if back == 0 and n > 0 and values[0] >= before:  # none is older than one before it
+        for k in range(len(counts)):
+            largest[k] = values[counts[k] - 1] if counts[k] > 0 else before
+        return values[n - 1]  # type: ignore[no-any-return]
     i = 0
     for k in range(len(counts)):
         while i < counts[k]:
             before = max(before, values[i])
             i += 1
         largest[k] = before
-    while i < len(values):
+    while i < n:
         before = max(before, values[i])
         i += 1
     return before

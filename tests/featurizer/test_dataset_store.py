@@ -263,7 +263,7 @@ def test_a_folder_without_a_set_is_refused(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_memory_does_not_grow_with_the_range(tmp_path: Path) -> None:
     catalog = Catalog.create(tmp_path / "market", [instrument(A)])
-    catalog.write(A, "quotes", stream(0, 2.0, DAY_NS // 200_000))
+    catalog.write(A, "quotes", stream(0, 2.0, DAY_NS // 400_000))
     settings = windowed(sampling="raw", label_lookahead="30s")
 
     def peak(days: float) -> int:

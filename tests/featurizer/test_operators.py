@@ -143,7 +143,7 @@ def test_a_lag_of_nothing_is_the_newest_update_and_no_later_one_of_its_instant()
 def test_a_repeated_value_takes_no_room_in_a_lag() -> None:
     operator = Lagged(10**9)
     operator.scan(fixed(np.repeat([1.0, 2.0, np.nan], 5000)), batch(np.arange(15_000)))
-    assert len(pickle.dumps(operator)) < 2500
+    assert len(pickle.dumps(operator)) < len(pickle.dumps(Lagged(10**9))) + 100
 
 
 def test_reading_an_exponential_mean_does_not_move_it() -> None:
