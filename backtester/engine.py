@@ -171,10 +171,16 @@ class Engine:
         if self.express is not None:
             self.express.close_window()
 
-    def stop(self) -> None:
-        """Call `on_stop` at the end of the run; no order leaves from here."""
+    def stop(self, *, heard: bool = True) -> None:
+        """Call `on_stop` at the end of the run; no order leaves from here.
+
+        Args:
+            heard: Whether the strategy hears of it; one that has failed is called no more.
+        """
         self.hand_over()
         self.is_stopped = True
+        if not heard:
+            return
         self._guard(
             partial(self._act, _BEFORE_EVERYTHING, "on_stop", self.strategy.on_stop, self.context)
         )

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from backtester.errors import PaperFailedError, StrategyError
 from backtester.loading import load_predictor, load_strategy, open_catalog
 from backtester.paper.backends import BackendKind, Backends, real_backends
 from backtester.paper.lag import LagMeter
@@ -64,6 +65,7 @@ class PaperRun(Run):
     Attributes:
         pacer: Its `stop` ends the run early.
         stopped: Why it ended early, None where it did not.
+        failure: The strategy's exception that ended it, None where none did.
     """
 
     _in_chunks = True
@@ -84,6 +86,7 @@ class PaperRun(Run):
         self._backends, self._wall = backends, clock
         self._max_lag_ns = max_lag_ns
         self.stopped: str | None = None
+        self.failure: StrategyError | None = None
         self.pacer = Pacer(
             clock, scenario.data.start, doorbell or Doorbell(), LagMeter(LATE_AFTER_NS)
         )
@@ -97,7 +100,12 @@ class PaperRun(Run):
     def execute(
         self, window_rows: int = PAPER_WINDOW_ROWS, progress: Progress | None = None
     ) -> RunResult:
-        """Run in real time until the scenario's end, or until the pacer is stopped."""
+        """Run in real time until the scenario's end, or until the pacer is stopped.
+
+        Raises:
+            PaperFailedError: If a callback of the strategy raised: with what was recorded until
+                then.
+        """
         whole = self.until - self.start
         if progress is not None:
             self.pacer.progress = lambda now: progress(min(now - self.start, whole), whole)
@@ -105,11 +113,14 @@ class PaperRun(Run):
             for _ in self.advance(window_rows):
                 if self.stopped:
                     break
-            return self._finish()
+            result = self._finish()
         finally:
             for loop in self.planes.loops:
                 assert loop.live is not None
                 loop.live.close()
+        if self.failure is not None:
+            raise PaperFailedError(self.failure, result) from self.failure.__cause__
+        return result
 
     # --- what is otherwise than in a backtest ----------------------------------------------------
 
@@ -131,12 +142,27 @@ class PaperRun(Run):
         self.pacer.begin()
         timeline = PacedTimeline(subscriptions, until, engine.clock, planes, self.pacer)
         try:
-            engine.run_window(timeline, until)
-        except PaperStoppedError:
-            # what is due at the present instant still happens, and nothing after it
-            self.stopped = "interrupted"
-            self.until = min(engine.clock.now + 1, until)
-            engine._guard(partial(engine.clock.advance_to, self.until))
+            try:
+                engine.run_window(timeline, until)
+            except PaperStoppedError:
+                # what is due at the present instant still happens, and nothing after it
+                self.stopped = "interrupted"
+                self.until = min(engine.clock.now + 1, until)
+                engine._guard(partial(engine.clock.advance_to, self.until))
+        except StrategyError as error:
+            # what was recorded is kept; what else is due at this instant may call the strategy, and
+            # happens no more
+            self._fail(error, min(engine.clock.now + 1, until))
+            engine.clock._now = self.until
+
+    def _stop(self) -> None:
+        try:
+            self.engine.stop(heard=self.failure is None)
+        except StrategyError as error:
+            self._fail(error, self.until)
+
+    def _fail(self, error: StrategyError, until: int) -> None:
+        self.stopped, self.failure, self.until = "strategy error", error, until
 
     def _finish(self) -> RunResult:
         result = super()._finish()
@@ -154,6 +180,7 @@ class PaperRun(Run):
             "speed": self._wall.speed,
             "began_at": None if began is None else format_instant(began),
             "stopped": self.stopped,
+            "failure": None if self.failure is None else str(self.failure),
             "is_reproducible": False,
             "lag": {
                 **lag.numbers(),
@@ -200,7 +227,7 @@ def run_paper(
 
     Raises:
         InputError: If the scenario cannot be run: message for the user.
-        StrategyError: If a callback of the strategy raised.
+        PaperFailedError: If a callback of the strategy raised: with what was recorded until then.
     """
     path, params = scenario.strategy.class_path, scenario.strategy.params
     catalog = open_catalog(scenario)
@@ -225,6 +252,9 @@ def run_paper(
         gc.freeze()  # what is loaded by now stays, and need not be looked through again
         try:
             result = run.execute(window_rows, progress)
+        except PaperFailedError as error:
+            error.result.summary["paper"]["backend"] = backend
+            raise
         finally:
             gc.unfreeze()
     result.summary["paper"]["backend"] = backend
