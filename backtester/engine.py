@@ -34,6 +34,7 @@ from clock.nearest import nearest
 from clock.rank import FIRST_RANK, Rank
 from clock.simulated import SimulatedClock
 from clock.units import format_instant
+from inference.errors import ServingError
 from inference.rows import MISSING
 
 if TYPE_CHECKING:
@@ -208,6 +209,8 @@ class Engine:
         try:
             run()
         except SimulationError as error:
+            if isinstance(error, ServingError):  # a deployment's, though it may be bad input
+                raise
             if not isinstance(error, InputError | TimeWentBackwardsError | LookupError):
                 raise
             raise self._failure(error) from error

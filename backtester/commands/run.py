@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Optional
 
@@ -9,6 +10,7 @@ import typer
 
 if TYPE_CHECKING:
     from backtester.scenario import Scenario
+    from inference.ray_serve.cluster import RayCluster
 
 __all__ = ["run"]
 
@@ -41,6 +43,13 @@ def run(
             help="Keep what is behind each order (`lightcone explain`); assert law 1 of each read.",
         ),
     ] = False,
+    address: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option(
+            help="host:port of a running Ray for loops with `backend: ray_serve`; by default one "
+            "is started here."
+        ),
+    ] = None,
     no_report: Annotated[bool, typer.Option("--no-report", help="Draw no report.png.")] = False,
     verify: Annotated[
         bool, typer.Option("--verify", help="Only run it again in other ways, and compare.")
@@ -64,6 +73,8 @@ def run(
     loaded = load_scenario(scenario, set_ or [])
     if mode not in (None, "ahead", "lockstep"):
         raise ScenarioError(f"`--mode` must be ahead or lockstep: got {mode!r}.")
+    if address is not None:
+        _check_address(loaded, verify=verify)
     if verify:
         _verify(loaded, str(scenario), json_=json_)
         return
@@ -74,7 +85,10 @@ def run(
     from backtester.run import run_scenario
 
     tell_if_compiling(quiet=json_)
-    with progress(f"running {loaded.name}", quiet=json_) as report:
+    with (
+        _cluster(address) as cluster,
+        progress(f"running {loaded.name}", quiet=json_) as report,
+    ):
         result = run_scenario(
             loaded,
             mode=mode,  # type: ignore[arg-type]  # checked above
@@ -82,6 +96,7 @@ def run(
             lineage=lineage,
             progress=report,
             scenario_file=str(scenario),
+            cluster=cluster,
         )
     result.save(folder, picture=not no_report)
     if trace is not None:
@@ -101,6 +116,28 @@ def run(
     note(f"Saved to {folder}: summary.json, Parquet files{'' if no_report else ', report.png'}.")
     if trace is not None:
         note(f"Trace: {trace}. Open it with ui.perfetto.dev or chrome://tracing.")
+
+
+def _check_address(scenario: Scenario, *, verify: bool) -> None:
+    """Refuse an address that nothing would be deployed at."""
+    from backtester.errors import ScenarioError
+
+    if verify:
+        raise ScenarioError("`--address` must be left out with `--verify`, which predicts here.")
+    if all(loop.backend != "ray_serve" for loop in scenario.inference_config.values()):
+        raise ScenarioError(
+            "`--address` belongs to loops with `backend: ray_serve`: the scenario has none. Add "
+            "--set inference_config.backend=ray_serve, or remove it."
+        )
+
+
+def _cluster(address: str | None) -> AbstractContextManager[RayCluster | None]:
+    """Return the Ray at an address, for a block; without one None: a run starts its own."""
+    if address is None:
+        return nullcontext()
+    from inference.ray_serve import ray_cluster
+
+    return ray_cluster(address)
 
 
 def _verify(scenario: Scenario, file: str, *, json_: bool) -> None:

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import gc
 import os
 import platform
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import wait
-from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -19,11 +16,11 @@ from backtester.loading import load_predictor, load_strategy, open_catalog
 from backtester.paper.backends import BackendKind, Backends, real_backends
 from backtester.paper.lag import LagMeter
 from backtester.paper.pacer import Doorbell, Pacer, PaperStoppedError
+from backtester.paper.readiness import undisturbed, warm_up
 from backtester.paper.recording import measured_frame
 from backtester.paper.timeline import PacedTimeline
 from backtester.run import Progress, Run
 from backtester.serving_records import loop_records
-from clock.errors import SimulationError
 from clock.units import format_instant
 from clock.wall import WallClock
 
@@ -42,8 +39,6 @@ PAPER_WINDOW_ROWS = 512
 
 LATE_AFTER_NS = 1_000_000
 MAX_LAG_NS = 100_000_000
-_WARM_UP_NS = 10_000_000_000
-_WARM_UP_WAIT_S = 30.0
 _ERRORS_TOLD = 5
 _MS = 1_000_000
 
@@ -245,43 +240,17 @@ def run_paper(
             clock=clock,
             max_lag_ns=max_lag_ns,
         )
-        _warm_up(scenario, load_strategy(path, params), catalog, models, backends)
+        warm_up(scenario, load_strategy(path, params), catalog, models, backends)
         if on_begin is not None:
             on_begin(run.pacer)
-        gc.collect()
-        gc.freeze()  # what is loaded by now stays, and need not be looked through again
         try:
-            result = run.execute(window_rows, progress)
+            with undisturbed():
+                result = run.execute(window_rows, progress)
         except PaperFailedError as error:
             error.result.summary["paper"]["backend"] = backend
             raise
-        finally:
-            gc.unfreeze()
     result.summary["paper"]["backend"] = backend
     return result
-
-
-def _warm_up(
-    scenario: Scenario, strategy: Strategy, catalog: Catalog, models: Any, backends: Backends
-) -> None:
-    """Load and compile what the run will need: a first call of each kernel takes up to a second.
-
-    The first seconds are backtested event by event, with a strategy of its own, and each deployment
-    is asked about one row. What goes wrong here goes wrong again in the run, and is told there.
-    """
-    data = scenario.data
-    until = min(data.until, data.start + _WARM_UP_NS)
-    short = scenario.model_copy(update={"data": data.model_copy(update={"until": until})})
-    with suppress(SimulationError):
-        Run(short, strategy, catalog, models, mode="lockstep").execute()
-    asked = [
-        backend.submit(np.zeros(len(backend.feature_names)))
-        for of_loop in backends.values()
-        for backend in of_loop.values()
-    ]
-    wait(asked, _WARM_UP_WAIT_S)
-    for future in asked:
-        future.cancel()
 
 
 def _host() -> dict[str, Any]:

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import polars as pl
 import pytest
 import yaml
 
@@ -133,9 +134,15 @@ def test_a_paper_run_takes_its_time_and_is_compared_with_its_backtest(
 def test_a_paper_run_is_held_against_a_profile_that_was_measured_before_it(
     here: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    file = write("profiled", until=600)
+    file = write("profiled", start=300, until=900)
     measure = ("profile", file, "--backend", "local", "--requests", "40", "--out", "runs/measured")
-    assert code(*measure, "--write-scenario", "fitted.yaml") == 0
+    assert code(*measure, "--flow", "200ms", "--write-scenario", "fitted.yaml") == 0
+    flow = pl.read_parquet("runs/measured/flow.parquet")["lag"].dt.total_nanoseconds()
+    assert len(flow) == 19, "a row every 10 ms of the 200 before the start, but for the first"
+    assert 0 < flow.min() < 50_000_000
+    told = json.loads(Path("runs/measured/profile.json").read_text())["flow"]
+    assert told["count"] == 19
+    assert told["p50"] == pytest.approx(flow.median() / 1e6)
     before = {path: path.read_bytes() for path in here.glob("runs/measured/*")}
     capsys.readouterr()
     assert code("paper", file, "--against", "fitted.yaml", "--no-report") == 0
@@ -149,8 +156,10 @@ def test_a_paper_run_is_held_against_a_profile_that_was_measured_before_it(
     assert paired["orders"]["paper"] == len(result.orders)
     assert paired["orders"]["backtest"] == len(backtest.orders) > 0
     assert paired["latency_ms"]["backtest"] == backtest.summary["latency_ms"]
-    service = backtest.scenario["inference_config"]["main"]["service_time"]
-    assert service["path"] == "runs/measured/service.parquet"
+    loop = backtest.scenario["inference_config"]["main"]
+    assert loop["service_time"]["path"] == "runs/measured/service.parquet"
+    assert [term["column"] for term in loop["network"]["out"]["terms"]] == ["out", "lag"]
+    assert paired["latency_ms"]["backtest"]["p50"] > flow.min() / 1e6
     assert {path: path.read_bytes() for path in here.glob("runs/measured/*")} == before
 
 
@@ -170,6 +179,19 @@ def test_a_profile_that_cannot_be_held_against_is_refused_before_any_time_passes
     Path("fitted.yaml").write_text(text)
     assert code("paper", write("refused"), "--against", "fitted.yaml") == 2
     assert told in capsys.readouterr().err
+    assert not (here / "runs").exists()
+
+
+@pytest.mark.slow
+def test_a_flow_that_cannot_be_played_is_refused(
+    here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    measure = ("profile", write("flowless"), "--backend", "local", "--flow")
+    assert code(*measure, "100ms") == 2
+    told = capsys.readouterr().err
+    assert "`--flow` plays the 100ms before 2024-01-02T00:00:00Z: market: the range must" in told
+    assert code(*measure, "soon") == 2
+    assert "`--flow`" in capsys.readouterr().err
     assert not (here / "runs").exists()
 
 

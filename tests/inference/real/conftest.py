@@ -1,4 +1,8 @@
-"""A small Ray of our own for the tests of a file, and a way to wait for what takes real time."""
+"""A small Ray of our own for all tests that share one, and a way to wait for what takes real time.
+
+A process is connected to one Ray at a time: tests that start one of their own come after those that
+share one, which ends first.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +10,7 @@ import os
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -22,10 +27,54 @@ PATIENCE_S = 60.0
 """For what should take a second or two: the machine may be busy with other things."""
 
 
+class SharedRay:
+    """Started when it is first asked for; ended when a test wants to be without."""
+
+    def __init__(self) -> None:
+        self._stack = ExitStack()
+        self._cluster: RayCluster | None = None
+
+    def open(self) -> RayCluster:
+        if self._cluster is None:
+            self._cluster = self._stack.enter_context(ray_cluster(num_cpus=2))
+        return self._cluster
+
+    def close(self) -> None:
+        self._stack.close()
+        self._cluster = None
+
+
+@pytest.fixture(scope="session")
+def shared_ray() -> Iterator[SharedRay]:
+    shared = SharedRay()
+    yield shared
+    shared.close()
+
+
 @pytest.fixture(scope="module")
-def cluster() -> Iterator[RayCluster]:
-    with ray_cluster(num_cpus=2) as found:
-        yield found
+def cluster(shared_ray: SharedRay) -> RayCluster:
+    return shared_ray.open()
+
+
+@pytest.fixture(autouse=True)
+def _alone(request: pytest.FixtureRequest, shared_ray: SharedRay) -> None:
+    if "cluster" not in request.fixturenames:
+        shared_ray.close()
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Let those that share a Ray come first, in the places of all that are here."""
+    places = [at for at, item in enumerate(items) if HERE in item.path.parents]
+    mine = sorted((items[at] for at in places), key=lambda item: not _shares(item))
+    for at, item in zip(places, mine, strict=True):
+        items[at] = item
+
+
+HERE = Path(__file__).parent
+
+
+def _shares(item: pytest.Item) -> bool:
+    return "cluster" in getattr(item, "fixturenames", ())
 
 
 def wait_for(condition: Callable[[], Any], what: str) -> Any:
