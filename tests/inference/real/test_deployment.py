@@ -7,6 +7,7 @@ import os
 import signal
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import numpy as np
@@ -292,33 +293,37 @@ def test_variants_have_their_own_replicas_router_and_autoscaler(
     config = InferenceConfig.model_validate(
         {"variants": variants, "routing": {"kind": "split"}, "graceful_shutdown_timeout": "2s"}
     )
-    found = deploy(cluster, config, name="two")
+    with ExitStack() as stack:
+        found = deploy(cluster, config, name="two")
+        stack.callback(found.delete)
+        clients = {name: found.backend(name) for name in variants}
+        for client in clients.values():
+            stack.callback(client.close)
 
-    def replicas(name: str) -> int:
-        (one,) = [one for one in statuses() if one.name == f"two-{name}"]
-        return one.replicas.get("RUNNING", 0)
+        def replicas(name: str) -> int:
+            (one,) = [one for one in statuses() if one.name == f"two-{name}"]
+            return one.replicas.get("RUNNING", 0)
 
-    assert (replicas("steady"), replicas("grows")) == (2, 1)
-    clients = {name: found.backend(name) for name in variants}
-    values = {
-        name: client.submit(row(SUM, 1.0)).result(30).value for name, client in clients.items()
-    }
-    assert values == {"steady": 2.0, "grows": 3.0}
+        assert (replicas("steady"), replicas("grows")) == (2, 1)
+        asked = {name: client.submit(row(SUM, 1.0)) for name, client in clients.items()}
+        values = {name: future.result(30).value for name, future in asked.items()}
+        assert values == {"steady": 2.0, "grows": 3.0}
 
-    # least loaded: as long as one replica works, it gets no other, though it has room for three
-    client = clients["steady"]
-    held = client.submit(row(SLEEP, 1.0))
-    others = [client.submit(row(PID)).result(30) for _ in range(6)]
-    assert not held.done()
-    assert len({one.replica for one in others}) == 1
-    assert held.result(30).replica != others[0].replica
+        # least loaded: as long as one replica works, it gets no other, though it has room
+        client = clients["steady"]
+        answers([client.submit(row(PID)) for _ in range(8)])  # the router has met both
+        held = client.submit(row(SLEEP, 1.5))
+        first = client.submit(row(PID)).result(30)  # may leave beside it, not after it
+        others = [client.submit(row(PID)).result(30) for _ in range(6)]
+        assert not held.done(), "the machine was too slow for this test"
+        assert len({one.replica for one in others}) == 1
+        assert held.result(30).replica != others[0].replica
+        assert first.outcome is Outcome.COMPLETED
 
-    # the autoscaler adds a replica while requests wait
-    load = [clients["grows"].submit(row(SLEEP, 0.25)) for _ in range(40)]
-    wait_for(lambda: replicas("grows") == 2, "the second replica")
-    assert {reply.outcome for reply in answers(load)} == {Outcome.COMPLETED}
+        # the autoscaler adds a replica while requests wait
+        load = [clients["grows"].submit(row(SLEEP, 0.25)) for _ in range(40)]
+        wait_for(lambda: replicas("grows") == 2, "the second replica")
+        assert {reply.outcome for reply in answers(load)} == {Outcome.COMPLETED}
     for client in clients.values():
-        client.close()
         assert client.counts.submitted == client.counts.ended
-    found.delete()
     assert not [one for one in statuses() if one.name.startswith("two-")]

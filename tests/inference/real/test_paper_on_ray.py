@@ -9,7 +9,6 @@ import numpy as np
 import polars as pl
 import pytest
 import xgboost
-from ray import serve
 
 from backtester.paper.run import run_paper
 from backtester.scenario import Scenario
@@ -46,6 +45,8 @@ def test_a_paper_run_on_replicas_accounts_for_every_row_and_leaves_nothing(
     for leg in ("service_time", "outward", "back"):
         assert (measured[leg].dt.total_nanoseconds() > 0).all(), leg
     assert result.summary["orders"] > 0
+    from ray import serve
+
     assert not serve.status().applications
 
 
