@@ -6,6 +6,7 @@ share one, which ends first.
 
 from __future__ import annotations
 
+import asyncio
 import os
 import time
 from collections.abc import Callable, Iterator
@@ -40,8 +41,10 @@ class SharedRay:
         return self._cluster
 
     def close(self) -> None:
-        self._stack.close()
-        self._cluster = None
+        if self._cluster is not None:
+            self._stack.close()
+            self._cluster = None
+            assert not _reports(), "a router goes on reporting to a Ray that is gone"
 
 
 @pytest.fixture(scope="session")
@@ -68,6 +71,16 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     mine = sorted((items[at] for at in places), key=lambda item: not _shares(item))
     for at, item in zip(places, mine, strict=True):
         items[at] = item
+
+
+def _reports() -> list[Any]:
+    """Return what Serve's routers do by themselves in this process."""
+    from ray.serve._private.router import SingletonThreadRouter
+
+    loop = SingletonThreadRouter._asyncio_loop
+    tasks = asyncio.all_tasks(loop) if loop is not None else []
+    names = [getattr(task.get_coro(), "__qualname__", "") for task in tasks]
+    return [name for name in names if name.startswith("MetricsPusher")]
 
 
 HERE = Path(__file__).parent

@@ -61,8 +61,8 @@ def test_the_service_over_replicas_answers_as_the_model_and_knows_when_they_are_
 def test_a_model_that_misbehaves_on_its_replica_is_an_error_with_its_reason(
     cluster: RayCluster, tmp_path: Path
 ) -> None:
-    config = moody(tmp_path / "model.json", num_replicas=2)
-    app = make_app(on_ray_serve(cluster, {"moods": config}), Settings(timeout_ns=700_000_000))
+    config = moody(tmp_path / "model.json", max_ongoing_requests=4)
+    app = make_app(on_ray_serve(cluster, {"moods": config}), Settings(timeout_ns=1_000_000_000))
 
     async def work(client: httpx.AsyncClient) -> None:
         async def ask(mood: int, argument: float = 0.0) -> tuple[int, str]:
@@ -78,17 +78,19 @@ def test_a_model_that_misbehaves_on_its_replica_is_an_error_with_its_reason(
         ):
             status, told = await ask(mood)
             assert (status, reason in told) == (502, True), told
-        assert (await ask(SLEEP, 1.5))[0] == 504  # what hangs holds one replica, and no client
+        assert (await ask(SLEEP, 2.5))[0] == 504  # what hangs holds a place, and no client
         for _ in range(4):
             assert await ask(SUM, 3.5) == (200, "3.5")
         told = (await client.get("/api/v1/deployments/moods/metrics")).json()
         assert told["requests"] == 1 + 3 + 1 + 4
         assert sum(told["errors"].values()) == 3 + 1
 
-    using(app, work)
     from ray import serve
 
-    serve.delete("moods")
+    try:
+        using(app, work)
+    finally:
+        serve.delete("moods")
 
 
 class Client(threading.Thread):
