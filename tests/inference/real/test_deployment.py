@@ -7,7 +7,6 @@ import os
 import signal
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import ExitStack
 from pathlib import Path
 
 import numpy as np
@@ -15,13 +14,12 @@ import pytest
 
 from clock.wall import utc_now
 from inference.backend import Backend
-from inference.config import InferenceConfig
 from inference.errors import FeatureMismatchError, ModelFailedError, NotOnRayError, ServingError
 from inference.ray_serve import Deployed, RayCluster, RayServeBackend, deploy
 from inference.ray_serve.status import statuses
 from inference.schedule import Outcome, Reason
 from tests.inference.real.conftest import answers, moody, row, wait_for
-from tests.inference.real.moody import EXIT, NAN, PID, RAISE, SHAPE, SLEEP, SUM, write_model
+from tests.inference.real.moody import EXIT, NAN, PID, RAISE, SHAPE, SLEEP, SUM
 
 pytestmark = [pytest.mark.slow, pytest.mark.real_serving]
 
@@ -262,68 +260,3 @@ def test_what_ray_serve_does_not_do_is_refused(cluster: RayCluster, folder: Path
         deploy(cluster, moody(folder / "a.json", batching="triton"), name="no")
     with pytest.raises(NotOnRayError, match=r"`queue.discipline` must be fifo"):
         deploy(cluster, moody(folder / "a.json", queue="newest_first"), name="no")
-
-
-# Ray would rather have it set for a whole cluster, whose every 10 s is long here
-@pytest.mark.filterwarnings("ignore:The `metrics_interval_s` field:DeprecationWarning")
-def test_variants_have_their_own_replicas_router_and_autoscaler(
-    cluster: RayCluster, folder: Path
-) -> None:
-    plain = {"predictor_class_name": "tests.inference.real.moody.Moody", "share": 0.5}
-    steady = {
-        "model_uri": write_model(folder / "steady.json", 2.0),
-        "num_replicas": 2,
-        "router": "least_loaded",
-        "max_ongoing_requests": 4,
-    }
-    scaling = {
-        "min_replicas": 1,
-        "max_replicas": 2,
-        "target_ongoing_requests": 1,
-        "look_back_period": "1s",
-        "upscale_delay": "100ms",
-        "metrics_interval": "200ms",
-    }
-    grows = {
-        "model_uri": write_model(folder / "grows.json", 3.0),
-        "autoscaling_config": scaling,
-        "max_ongoing_requests": 2,
-    }
-    variants = {"steady": plain | steady, "grows": plain | grows}
-    config = InferenceConfig.model_validate(
-        {"variants": variants, "routing": {"kind": "split"}, "graceful_shutdown_timeout": "2s"}
-    )
-    with ExitStack() as stack:
-        found = deploy(cluster, config, name="two")
-        stack.callback(found.delete)
-        clients = {name: found.backend(name) for name in variants}
-        for client in clients.values():
-            stack.callback(client.close)
-
-        def replicas(name: str) -> int:
-            (one,) = [one for one in statuses() if one.name == f"two-{name}"]
-            return one.replicas.get("RUNNING", 0)
-
-        assert (replicas("steady"), replicas("grows")) == (2, 1)
-        asked = {name: client.submit(row(SUM, 1.0)) for name, client in clients.items()}
-        values = {name: future.result(30).value for name, future in asked.items()}
-        assert values == {"steady": 2.0, "grows": 3.0}
-
-        # least loaded: as long as one replica works, it gets no other, though it has room
-        client = clients["steady"]
-        answers([client.submit(row(PID)) for _ in range(8)])  # the router has met both
-        held = client.submit(row(SLEEP, 1.5))
-        first = client.submit(row(PID)).result(30)  # may leave beside it, not after it
-        others = [client.submit(row(PID)).result(30) for _ in range(6)]
-        assert not held.done(), "the machine was too slow for this test"
-        assert len({one.replica for one in others}) == 1
-        assert held.result(30).replica != others[0].replica
-        assert first.outcome is Outcome.COMPLETED
-
-        # the autoscaler adds a replica while requests wait
-        load = [clients["grows"].submit(row(SLEEP, 0.25)) for _ in range(40)]
-        wait_for(lambda: replicas("grows") == 2, "the second replica")
-        assert {reply.outcome for reply in answers(load)} == {Outcome.COMPLETED}
-    for client in clients.values():
-        assert client.counts.submitted == client.counts.ended
-    assert not [one for one in statuses() if one.name.startswith("two-")]
