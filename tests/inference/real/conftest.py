@@ -60,7 +60,7 @@ def cluster(shared_ray: SharedRay) -> RayCluster:
 
 
 @pytest.fixture(autouse=True)
-def _alone(request: pytest.FixtureRequest, shared_ray: SharedRay) -> None:
+def alone(request: pytest.FixtureRequest, shared_ray: SharedRay) -> None:
     if "cluster" not in request.fixturenames:
         shared_ray.close()
 
