@@ -34,6 +34,7 @@ from clock.nearest import nearest
 from clock.rank import FIRST_RANK, Rank
 from clock.simulated import SimulatedClock
 from clock.units import format_instant
+from inference.errors import ServingError
 from inference.rows import MISSING
 
 if TYPE_CHECKING:
@@ -171,10 +172,16 @@ class Engine:
         if self.express is not None:
             self.express.close_window()
 
-    def stop(self) -> None:
-        """Call `on_stop` at the end of the run; no order leaves from here."""
+    def stop(self, *, heard: bool = True) -> None:
+        """Call `on_stop` at the end of the run; no order leaves from here.
+
+        Args:
+            heard: Whether the strategy hears of it; one that has failed is called no more.
+        """
         self.hand_over()
         self.is_stopped = True
+        if not heard:
+            return
         self._guard(
             partial(self._act, _BEFORE_EVERYTHING, "on_stop", self.strategy.on_stop, self.context)
         )
@@ -202,6 +209,8 @@ class Engine:
         try:
             run()
         except SimulationError as error:
+            if isinstance(error, ServingError):  # a deployment's, though it may be bad input
+                raise
             if not isinstance(error, InputError | TimeWentBackwardsError | LookupError):
                 raise
             raise self._failure(error) from error

@@ -79,6 +79,7 @@ def _remote(
 
     backend = deployed.backend(variant)
     stack.callback(backend.close)
+    backend.silent_for_ns = plain.deployments[variant].predict_timeout
     there = backend.description.digest
     if there != model.digest:
         raise ScenarioError(
@@ -107,6 +108,7 @@ def _only_replicas(config: InferenceConfig) -> InferenceConfig:
             "max_ongoing_requests": ongoing,
             "ray_actor_options": one.ray_actor_options,
             "graceful_shutdown_timeout": "2s",
+            "predict_timeout": f"{one.predict_timeout}ns",
         }
 
     if not config.variants:

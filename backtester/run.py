@@ -438,8 +438,11 @@ class Run:
         self._close()
         return build_result(self)
 
-    def _close(self) -> None:
+    def _stop(self) -> None:
         self.engine.stop()
+
+    def _close(self) -> None:
+        self._stop()
         self.venue.mids(self.until)  # what is held is marked at the venue's last quote
         for kept, rest in zip(self.outcomes, self.planes.finish(self.until), strict=True):
             kept.append(rest)

@@ -192,12 +192,15 @@ class Scenario(Strict):
         return hashlib.sha256(text.encode()).hexdigest()
 
 
-def load_scenario(path: Path | str, settings: Sequence[str] = ()) -> Scenario:
+def load_scenario(
+    path: Path | str, settings: Sequence[str] = (), *, measured: Path | None = None
+) -> Scenario:
     """Read and check a scenario file.
 
     Args:
         path: The YAML file.
         settings: Overrides, each `dotted.key=value`.
+        measured: A file whose `inference_config` takes the place of the scenario's.
 
     Raises:
         ScenarioError: With file, line, what was got and what was expected, for every fault found.
@@ -205,6 +208,8 @@ def load_scenario(path: Path | str, settings: Sequence[str] = ()) -> Scenario:
     file = load_yaml(Path(path))
     for setting in settings:
         file.override(setting)
+    if measured is not None:
+        file.take("inference_config", load_yaml(measured))
     try:
         return Scenario.model_validate(file.data)
     except ValidationError as error:

@@ -57,6 +57,26 @@ class ScenarioFile:
             del self._lines[stale]
         self._overridden[path] = f"--set {key.strip()}"
 
+    def take(self, key: str, other: ScenarioFile) -> None:
+        """Put a top-level key of another file, which holds nothing else, in place of this one's.
+
+        Raises:
+            ScenarioError: If it holds anything else.
+        """
+        if list(other.data) != [key]:
+            got = ", ".join(map(str, other.data)) or "nothing"
+            raise ScenarioError(
+                f"{other.path}: the file must hold `{key}` alone, as `lightcone profile "
+                f"--write-scenario` writes it: got {got}. For another scenario, run it and name "
+                "the folder of its result."
+            )
+        for stale in [known for known in self._lines if known[:1] == (key,)]:
+            del self._lines[stale]
+        self.data[key] = other.data[key]
+        self._overridden = {
+            path: setting for path, setting in self._overridden.items() if path[:1] != (key,)
+        } | {(key,): str(other.path)}
+
     def _descend(self, key: str, setting: str) -> tuple[Location, Any]:
         """Return a dotted key as a location, and the mapping or list that holds its last part."""
         node: Any = self.data

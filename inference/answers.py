@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from inference.errors import ModelFailedError
+from inference.errors import ModelFailedError, SilentReplicasError
 from inference.schedule import Outcome
 from inference.serving.layout import BY_CONSTANT, BY_MODEL, BY_SOURCE
 
@@ -126,6 +126,8 @@ class Answers:
             return [self._batch(variant, batch) for batch in batches]
         try:
             answers = each(batches)
+        except SilentReplicasError:
+            raise  # it is no fault of the model's that is known
         except Exception as error:
             name = self._names[variant]
             raise ModelFailedError(f"{name} failed on one of its batches: {error}") from error
@@ -135,6 +137,8 @@ class Answers:
     def _batch(self, variant: int, values: Floats) -> Floats:
         try:
             answer = self._predictors[variant].predict(values)
+        except SilentReplicasError:
+            raise
         except Exception as error:
             name = self._names[variant]
             raise ModelFailedError(f"{name} failed on a batch of {len(values)}: {error}") from error

@@ -8,6 +8,7 @@
         * NoClusterError         no Ray where one was expected (a ServingError too)
         * NotOnRayError          a policy that Ray Serve does not have (a ServingError too)
         * NotDeployedError       no deployment of the name (a ServingError too)
+        * SilentReplicasError    replicas that do not answer in time (a ServingError too)
     * ModelFailedError           a model raised, or answered in the wrong shape, during a run
     * ServingError               a real deployment cannot be made, found or reached
 """
@@ -47,3 +48,7 @@ class NotOnRayError(ServingError, InputError):
 
 class NotDeployedError(ServingError, InputError, LookupError):
     """Nothing is deployed under the name."""
+
+
+class SilentReplicasError(ServingError, InputError, TimeoutError):
+    """Replicas gave no answer for longer than the scenario allows."""

@@ -38,7 +38,10 @@ def paper(
     ] = "100ms",
     against: Annotated[
         Optional[Path],  # noqa: UP045
-        typer.Option(help="Compare with a backtest: the folder of its result."),
+        typer.Option(
+            help="Compare with a backtest: the folder of its result, or what `lightcone profile "
+            "--write-scenario` wrote, which is then backtested."
+        ),
     ] = None,
     out: Annotated[
         Optional[Path],  # noqa: UP045
@@ -51,14 +54,16 @@ def paper(
 ) -> None:
     """Replay a scenario in real time: real inference, the simulated venue, the same strategy.
 
-    Ctrl-C ends it cleanly: what happened until then is saved, and marked as stopped.
+    Ctrl-C ends it cleanly: what happened until then is saved, and marked as stopped. So it is where
+    the strategy raises, which ends the command with code 1.
     """
     from backtester.commands.console import note, print_json, print_table
     from backtester.commands.options import one_of
-    from backtester.errors import ScenarioError
+    from backtester.errors import PaperFailedError, ScenarioError
     from backtester.output import check_folder
     from backtester.report.paper_table import paper_table
     from backtester.report.table import summary_table
+    from backtester.scenario import load_scenario
 
     one_of("--backend", backend, ("local", "ray_serve"))
     if not 0 < speed <= 1000:
@@ -67,16 +72,22 @@ def paper(
         raise ScenarioError(
             f"`--address` belongs to `--backend ray_serve`: got it with {backend}. Remove it."
         )
-    loaded = _loaded(scenario, set_ or [], for_)
+    settings = _settings(scenario, set_ or [], for_)
+    loaded = load_scenario(scenario, settings)
     folder = Path("runs") / f"{loaded.name}-paper" if out is None else out
     check_folder(folder)
-    backtest = None if against is None else _backtest(against, loaded)
+    backtest = None if against is None else _backtest(against, scenario, settings, folder, json_)
     options = {"speed": speed, "backend": backend, "max_lag": max_lag, "address": address}
-    result = _run(loaded, str(scenario), options, quiet=json_)
+    try:
+        result = _run(loaded, str(scenario), options, quiet=json_)
+    except PaperFailedError as error:
+        error.result.save(folder, picture=not no_report)
+        note(f"Saved to {folder}: what happened until {error.result.summary['until']}.")
+        raise
     if backtest is not None and not result.summary["paper"]["stopped"]:
         from backtester.report.paired import paired
 
-        result.summary["paired"] = paired(result, backtest)
+        result.summary["paired"] = {"against": str(against), **paired(result, backtest)}
     result.save(folder, picture=not no_report)
     if json_:
         print_json(result.summary)
@@ -91,32 +102,42 @@ def paper(
         raise typer.Exit(INTERRUPTED)
 
 
-def _loaded(path: Path, settings: list[str], length: str | None) -> Scenario:
-    """Return the scenario, cut to the length asked for."""
+def _settings(path: Path, settings: list[str], length: str | None) -> list[str]:
+    """Return the overrides, with the end that follows from the length asked for."""
     from backtester.commands.options import duration
     from backtester.errors import ScenarioError
     from backtester.scenario import load_scenario
     from clock.units import format_instant
 
-    loaded = load_scenario(path, settings)
     if length is None:
-        return loaded
+        return settings
     length_ns = duration("--for", length)
     if length_ns <= 0:
         raise ScenarioError(f"`--for` must be longer than 0: got {length}.")
-    until = min(loaded.data.until, loaded.data.start + length_ns)
-    return load_scenario(path, [*settings, f"data.until={format_instant(until)}"])
+    data = load_scenario(path, settings).data
+    return [*settings, f"data.until={format_instant(min(data.until, data.start + length_ns))}"]
 
 
-def _backtest(folder: Path, loaded: Scenario) -> RunResult:
-    """Return the result to compare with; one that cannot be compared is refused before the run."""
-    from backtester.report.paired import check_range
-    from backtester.result import load_result
-    from clock.units import format_instant
+def _backtest(
+    against: Path, scenario: Path, settings: list[str], folder: Path, quiet: bool
+) -> RunResult:
+    """Return the backtest to compare with; what cannot be compared is refused before the run."""
+    from backtester.commands.console import note, progress, tell_if_compiling
+    from backtester.output import check_folder
+    from backtester.paper.against import measured_backtest, measured_scenario, saved_backtest
+    from backtester.scenario import load_scenario
 
-    backtest = load_result(folder)
-    check_range(format_instant(loaded.data.start), format_instant(loaded.data.until), backtest)
-    return backtest
+    if not against.is_file():
+        return saved_backtest(against, load_scenario(scenario, settings))
+    measured = measured_scenario(against, scenario, settings)
+    beside = folder.with_name(f"{folder.name}-backtest")
+    check_folder(beside)
+    tell_if_compiling(quiet=quiet)
+    with progress(f"backtest with {against.name}", quiet=quiet) as report:
+        found = measured_backtest(measured, str(scenario), beside, report)
+    if not quiet:
+        note(f"Backtested with {against}; saved to {beside}.")
+    return found
 
 
 def _run(loaded: Scenario, file: str, options: dict[str, Any], *, quiet: bool) -> RunResult:

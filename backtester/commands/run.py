@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Optional
 
 import typer
 
-from backtester.commands.shared_options import Json, NoReport, Overrides, ScenarioFile
+from backtester.commands.shared_options import Address, Json, NoReport, Overrides, ScenarioFile
 
 if TYPE_CHECKING:
     from backtester.scenario import Scenario
+    from inference.ray_serve.cluster import RayCluster
 
 __all__ = ["run"]
 
@@ -40,6 +42,7 @@ def run(
             help="Keep what is behind each order (`lightcone explain`); assert law 1 of each read.",
         ),
     ] = False,
+    address: Address = None,
     no_report: NoReport = False,
     verify: Annotated[
         bool, typer.Option("--verify", help="Only run it again in other ways, and compare.")
@@ -61,6 +64,8 @@ def run(
     loaded = load_scenario(scenario, set_ or [])
     if mode not in (None, "ahead", "lockstep"):
         raise ScenarioError(f"`--mode` must be ahead or lockstep: got {mode!r}.")
+    if address is not None:
+        _check_address(loaded, verify=verify)
     if verify:
         _verify(loaded, str(scenario), json_=json_)
         return
@@ -71,7 +76,10 @@ def run(
     from backtester.run import run_scenario
 
     tell_if_compiling(quiet=json_)
-    with progress(f"running {loaded.name}", quiet=json_) as report:
+    with (
+        _cluster(address) as cluster,
+        progress(f"running {loaded.name}", quiet=json_) as report,
+    ):
         result = run_scenario(
             loaded,
             mode=mode,  # type: ignore[arg-type]  # checked above
@@ -79,6 +87,7 @@ def run(
             lineage=lineage,
             progress=report,
             scenario_file=str(scenario),
+            cluster=cluster,
         )
     result.save(folder, picture=not no_report)
     if trace is not None:
@@ -98,6 +107,28 @@ def run(
     note(f"Saved to {folder}: summary.json, Parquet files{'' if no_report else ', report.png'}.")
     if trace is not None:
         note(f"Trace: {trace}. Open it with ui.perfetto.dev or chrome://tracing.")
+
+
+def _check_address(scenario: Scenario, *, verify: bool) -> None:
+    """Refuse an address that nothing would be deployed at."""
+    from backtester.errors import ScenarioError
+
+    if verify:
+        raise ScenarioError("`--address` must be left out with `--verify`, which predicts here.")
+    if all(loop.backend != "ray_serve" for loop in scenario.inference_config.values()):
+        raise ScenarioError(
+            "`--address` belongs to loops with `backend: ray_serve`: the scenario has none. Add "
+            "--set inference_config.backend=ray_serve, or remove it."
+        )
+
+
+def _cluster(address: str | None) -> AbstractContextManager[RayCluster | None]:
+    """Return the Ray at an address, for a block; without one None: a run starts its own."""
+    if address is None:
+        return nullcontext()
+    from inference.ray_serve import ray_cluster
+
+    return ray_cluster(address)
 
 
 def _verify(scenario: Scenario, file: str, *, json_: bool) -> None:

@@ -53,10 +53,10 @@ class WatchedEngine(Engine):
         self.lineage.begin("on_start", None)
         super().start()
 
-    def stop(self) -> None:
+    def stop(self, *, heard: bool = True) -> None:
         """Call `on_stop`."""
         self.lineage.begin("on_stop", None)
-        super().stop()
+        super().stop(heard=heard)
 
     # --- deliveries ----------------------------------------------------------------------------
 

@@ -2,27 +2,25 @@
 
 from __future__ import annotations
 
-import gc
 import os
 import platform
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import wait
-from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from backtester.errors import PaperFailedError, StrategyError
 from backtester.loading import load_predictor, load_strategy, open_catalog
 from backtester.paper.backends import BackendKind, Backends, real_backends
 from backtester.paper.lag import LagMeter
 from backtester.paper.pacer import Doorbell, Pacer, PaperStoppedError
+from backtester.paper.readiness import undisturbed, warm_up
 from backtester.paper.recording import measured_frame
 from backtester.paper.timeline import PacedTimeline
 from backtester.run import Progress, Run
 from backtester.serving_records import loop_records
-from clock.errors import SimulationError
 from clock.units import format_instant
 from clock.wall import WallClock
 
@@ -41,8 +39,6 @@ PAPER_WINDOW_ROWS = 512
 
 LATE_AFTER_NS = 1_000_000
 MAX_LAG_NS = 100_000_000
-_WARM_UP_NS = 10_000_000_000
-_WARM_UP_WAIT_S = 30.0
 _ERRORS_TOLD = 5
 _MS = 1_000_000
 
@@ -64,6 +60,7 @@ class PaperRun(Run):
     Attributes:
         pacer: Its `stop` ends the run early.
         stopped: Why it ended early, None where it did not.
+        failure: The strategy's exception that ended it, None where none did.
     """
 
     _in_chunks = True
@@ -84,6 +81,7 @@ class PaperRun(Run):
         self._backends, self._wall = backends, clock
         self._max_lag_ns = max_lag_ns
         self.stopped: str | None = None
+        self.failure: StrategyError | None = None
         self.pacer = Pacer(
             clock, scenario.data.start, doorbell or Doorbell(), LagMeter(LATE_AFTER_NS)
         )
@@ -97,7 +95,12 @@ class PaperRun(Run):
     def execute(
         self, window_rows: int = PAPER_WINDOW_ROWS, progress: Progress | None = None
     ) -> RunResult:
-        """Run in real time until the scenario's end, or until the pacer is stopped."""
+        """Run in real time until the scenario's end, or until the pacer is stopped.
+
+        Raises:
+            PaperFailedError: If a callback of the strategy raised: with what was recorded until
+                then.
+        """
         whole = self.until - self.start
         if progress is not None:
             self.pacer.progress = lambda now: progress(min(now - self.start, whole), whole)
@@ -105,11 +108,14 @@ class PaperRun(Run):
             for _ in self.advance(window_rows):
                 if self.stopped:
                     break
-            return self._finish()
+            result = self._finish()
         finally:
             for loop in self.planes.loops:
                 assert loop.live is not None
                 loop.live.close()
+        if self.failure is not None:
+            raise PaperFailedError(self.failure, result) from self.failure.__cause__
+        return result
 
     # --- what is otherwise than in a backtest ----------------------------------------------------
 
@@ -131,12 +137,27 @@ class PaperRun(Run):
         self.pacer.begin()
         timeline = PacedTimeline(subscriptions, until, engine.clock, planes, self.pacer)
         try:
-            engine.run_window(timeline, until)
-        except PaperStoppedError:
-            # what is due at the present instant still happens, and nothing after it
-            self.stopped = "interrupted"
-            self.until = min(engine.clock.now + 1, until)
-            engine._guard(partial(engine.clock.advance_to, self.until))
+            try:
+                engine.run_window(timeline, until)
+            except PaperStoppedError:
+                # what is due at the present instant still happens, and nothing after it
+                self.stopped = "interrupted"
+                self.until = min(engine.clock.now + 1, until)
+                engine._guard(partial(engine.clock.advance_to, self.until))
+        except StrategyError as error:
+            # what was recorded is kept; what else is due at this instant may call the strategy, and
+            # happens no more
+            self._fail(error, min(engine.clock.now + 1, until))
+            engine.clock._now = self.until
+
+    def _stop(self) -> None:
+        try:
+            self.engine.stop(heard=self.failure is None)
+        except StrategyError as error:
+            self._fail(error, self.until)
+
+    def _fail(self, error: StrategyError, until: int) -> None:
+        self.stopped, self.failure, self.until = "strategy error", error, until
 
     def _finish(self) -> RunResult:
         result = super()._finish()
@@ -154,6 +175,7 @@ class PaperRun(Run):
             "speed": self._wall.speed,
             "began_at": None if began is None else format_instant(began),
             "stopped": self.stopped,
+            "failure": None if self.failure is None else str(self.failure),
             "is_reproducible": False,
             "lag": {
                 **lag.numbers(),
@@ -200,7 +222,7 @@ def run_paper(
 
     Raises:
         InputError: If the scenario cannot be run: message for the user.
-        StrategyError: If a callback of the strategy raised.
+        PaperFailedError: If a callback of the strategy raised: with what was recorded until then.
     """
     path, params = scenario.strategy.class_path, scenario.strategy.params
     catalog = open_catalog(scenario)
@@ -218,40 +240,17 @@ def run_paper(
             clock=clock,
             max_lag_ns=max_lag_ns,
         )
-        _warm_up(scenario, load_strategy(path, params), catalog, models, backends)
+        warm_up(scenario, load_strategy(path, params), catalog, models, backends)
         if on_begin is not None:
             on_begin(run.pacer)
-        gc.collect()
-        gc.freeze()  # what is loaded by now stays, and need not be looked through again
         try:
-            result = run.execute(window_rows, progress)
-        finally:
-            gc.unfreeze()
+            with undisturbed():
+                result = run.execute(window_rows, progress)
+        except PaperFailedError as error:
+            error.result.summary["paper"]["backend"] = backend
+            raise
     result.summary["paper"]["backend"] = backend
     return result
-
-
-def _warm_up(
-    scenario: Scenario, strategy: Strategy, catalog: Catalog, models: Any, backends: Backends
-) -> None:
-    """Load and compile what the run will need: a first call of each kernel takes up to a second.
-
-    The first seconds are backtested event by event, with a strategy of its own, and each deployment
-    is asked about one row. What goes wrong here goes wrong again in the run, and is told there.
-    """
-    data = scenario.data
-    until = min(data.until, data.start + _WARM_UP_NS)
-    short = scenario.model_copy(update={"data": data.model_copy(update={"until": until})})
-    with suppress(SimulationError):
-        Run(short, strategy, catalog, models, mode="lockstep").execute()
-    asked = [
-        backend.submit(np.zeros(len(backend.feature_names)))
-        for of_loop in backends.values()
-        for backend in of_loop.values()
-    ]
-    wait(asked, _WARM_UP_WAIT_S)
-    for future in asked:
-        future.cancel()
 
 
 def _host() -> dict[str, Any]:

@@ -23,6 +23,7 @@ def paired(paper: RunResult, backtest: RunResult) -> dict[str, Any]:
     prediction at the decision; `share` is of those that either run sent. `held`: at how many of
     the instants at which either run asked about a row both held a prediction from the same row,
     strictly before that instant. `profit`: of each, and the paper run's less the backtest's.
+    `latency_ms`: of the answers of each, from asking until they were visible.
 
     Raises:
         ScenarioError: If the runs do not cover the same range.
@@ -45,6 +46,10 @@ def paired(paper: RunResult, backtest: RunResult) -> dict[str, Any]:
             "paper": profits[0],
             "backtest": profits[1],
             "difference": round(profits[0] - profits[1], 6),
+        },
+        "latency_ms": {
+            name: run.summary["latency_ms"]
+            for name, run in (("paper", paper), ("backtest", backtest))
         },
     }
 

@@ -40,7 +40,8 @@ def _rows(paper: dict[str, Any]) -> Iterator[tuple[str, str, str]]:
         if errors["count"]:
             yield f"errors of {name}", f"{errors['count']:,}", errors["newest"][-1][:100]
     if paper["stopped"]:
-        yield "stopped", paper["stopped"], "the result holds what happened until then"
+        told = paper.get("failure") or "the result holds what happened until then"
+        yield "stopped", paper["stopped"], told[:100]
 
 
 def _paired_rows(paired: dict[str, Any]) -> Iterator[tuple[str, str, str]]:
@@ -52,3 +53,7 @@ def _paired_rows(paired: dict[str, Any]) -> Iterator[tuple[str, str, str]]:
     share = "-" if held["share"] is None else f"{held['share']:.1%}"
     yield "", share, f"of {held['rows']:,} rows found a prediction from the same row"
     yield "", f"{profit['difference']:,.2f}", "profit here less the backtest's"
+    here, there = paired["latency_ms"]["paper"], paired["latency_ms"]["backtest"]
+    if None not in (here["p50"], there["p50"]):
+        backtested = f"{there['p50']:.3g} and {there['p99']:.3g} backtested"
+        yield "latency", f"{here['p50']:.3g}", f"ms p50, {here['p99']:.3g} p99; {backtested}"

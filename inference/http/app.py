@@ -57,6 +57,7 @@ def make_app(deployments: Sequence[Served], settings: Settings | None = None) ->
         redoc_url=None,
         redirect_slashes=False,
     )
+    app.state.recorder = recorder
     app.include_router(_predictions(Answering(named, settings, recorder), settings))
     app.include_router(_deployments(named, recorder, settings))
     app.include_router(_health(named))

@@ -15,9 +15,10 @@ from clock.errors import InputError
 from inference.http.settings import TOKEN_VARIABLE, Settings
 
 if TYPE_CHECKING:
+    import uvicorn
     from fastapi import FastAPI
 
-__all__ = ["listen", "serve"]
+__all__ = ["listen", "make_server", "serve"]
 
 _SECOND = 1_000_000_000
 _BACKLOG = 512
@@ -71,11 +72,22 @@ def serve(
         settings: `grace_ns` bounds how long a stopping service waits.
         announce: Called once with the address, as `http://127.0.0.1:8000`.
     """
+    host, port = listening.getsockname()[:2]
+    announce(f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}")
+    with listening, _signals_end_it():
+        make_server(app, settings).run(sockets=[listening])
+
+
+def make_server(app: FastAPI, settings: Settings) -> uvicorn.Server:
+    """Return the server of an application, with the limits of its connections."""
     import uvicorn
+
+    from inference.http.connections import guarded_protocol
 
     config = uvicorn.Config(
         app,
-        http="h11",  # the parser with a limit on the size of a head
+        # on h11, the parser with a limit on the size of a head
+        http=guarded_protocol(settings, getattr(app.state, "recorder", None)),
         ws="none",
         lifespan="on",
         log_level=logging.WARNING,
@@ -83,10 +95,7 @@ def serve(
         server_header=False,
         timeout_graceful_shutdown=max(settings.grace_ns // _SECOND, 1),
     )
-    host, port = listening.getsockname()[:2]
-    announce(f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}")
-    with listening, _signals_end_it():
-        uvicorn.Server(config).run(sockets=[listening])
+    return uvicorn.Server(config)
 
 
 @contextmanager

@@ -25,8 +25,12 @@ class Settings:
         max_body_bytes: Larger bodies are refused before they are read to their end, chunked or not.
         max_rows: Rows of one batch.
         max_requests: Requests under way at once, those whose body is still coming included.
+        max_connections: Connections at once, resting ones included.
         timeout_ns: From the end of a body to its answer; then 504.
-        body_timeout_ns: From the head of a request to the end of its body; then 408.
+        head_timeout_ns: From the first byte of a request to the end of its head; then 408. A
+            new connection that says nothing is closed after it.
+        body_timeout_ns: From the head of a request to the end of its body; then 408. A client that
+            reads nothing of its answer for so long is given up.
         grace_ns: How long a stopping service waits for requests under way.
         retry_after_s: What a refused client is told to wait, in seconds.
         token: The bearer token that clients must send; None: none is asked for.
@@ -35,17 +39,20 @@ class Settings:
     max_body_bytes: int = 1 << 20
     max_rows: int = 10_000
     max_requests: int = 256
+    max_connections: int = 512
     timeout_ns: int = parse_duration("30s")
+    head_timeout_ns: int = parse_duration("10s")
     body_timeout_ns: int = parse_duration("10s")
     grace_ns: int = parse_duration("10s")
     retry_after_s: int = 1
     token: str | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
-        for name in ("max_body_bytes", "max_rows", "max_requests", "retry_after_s"):
+        counted = ("max_body_bytes", "max_rows", "max_requests", "max_connections", "retry_after_s")
+        for name in counted:
             if getattr(self, name) < 1:
                 raise InputError(f"`{name}` must be at least 1: got {getattr(self, name)}.")
-        for name in ("timeout_ns", "body_timeout_ns", "grace_ns"):
+        for name in ("timeout_ns", "head_timeout_ns", "body_timeout_ns", "grace_ns"):
             if getattr(self, name) <= 0:
                 got = format_duration(getattr(self, name))
                 raise InputError(f"`{name}` must be longer than 0: got {got}.")

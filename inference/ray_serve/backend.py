@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from clock.wall import steady_clock_id, utc_now, utc_of
+from clock.units import format_duration
+from clock.wall import steady_clock_id, steady_ns, utc_now, utc_of
 from inference.backend import Reply
-from inference.errors import FeatureMismatchError, ModelFailedError
+from inference.errors import FeatureMismatchError, ModelFailedError, SilentReplicasError
 from inference.ray_serve.outcomes import outcome_of
 from inference.ray_serve.replica import Answer, Description
 from inference.rows import MISSING
@@ -51,7 +52,12 @@ class RayServeBackend:
     """A client of one application on Ray Serve.
 
     It has a thread of its own, whose event loop owns the handle: `submit` only leaves a note there.
+
+    Attributes:
+        silent_for_ns: How long replicas may answer nothing while `predict` waits; None: for ever.
     """
+
+    silent_for_ns: int | None = None
 
     def __init__(self, cluster: RayCluster, application: str) -> None:
         """Connect to a running application of the cluster.
@@ -71,6 +77,7 @@ class RayServeBackend:
         self._ended: Counter[Outcome | None] = Counter()
         self._sent: dict[Future[Reply], int] = {}  # what is under way, and since when
         self._tasks: dict[Future[Reply], asyncio.Task[None]] = {}
+        self._heard_at = steady_ns()
         self._closing = False
         self._lost = ""
         self._thread = threading.Thread(
@@ -122,7 +129,8 @@ class RayServeBackend:
     def predict(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return one value a row, shape (n,), for rows of shape (n, n_features); waits for them.
 
-        Rows go in chunks, past the batching; what the queue refuses is asked again.
+        Rows go in chunks, past the batching; what the queue refuses is asked again. Replicas that
+        answer no chunk, of this call or another, for `silent_for_ns` raise SilentReplicasError.
         """
         if values.ndim != 2 or values.shape[1] != len(self.feature_names):
             raise FeatureMismatchError(self._wrong_shape(values))
@@ -130,7 +138,9 @@ class RayServeBackend:
             raise ModelFailedError(f"`{self.application}`: {self._given_up(0).error}")
         parts = [values[i : i + CHUNK_ROWS] for i in range(0, len(values), CHUNK_ROWS)]
         try:
-            found = self._wait(self._predict_all(parts), None)
+            found = self._wait_while_heard(self._predict_all(parts), len(values))
+        except SilentReplicasError:
+            raise
         except Exception as error:
             what = self._lost or outcome_of(error)[2]
             raise ModelFailedError(f"`{self.application}`: {what}") from error
@@ -184,6 +194,27 @@ class RayServeBackend:
 
     def _wait(self, work: Coroutine[Any, Any, Any], within_s: float | None) -> Any:
         return asyncio.run_coroutine_threadsafe(work, self._loop).result(within_s)
+
+    def _wait_while_heard(self, work: Coroutine[Any, Any, Any], rows: int) -> Any:
+        limit, began = self.silent_for_ns, steady_ns()
+        asked = asyncio.run_coroutine_threadsafe(work, self._loop)
+        if limit is None:
+            return asked.result()
+        while True:
+            silent = steady_ns() - max(began, self._heard_at)
+            if silent >= limit:
+                asked.cancel()
+                raise SilentReplicasError(
+                    f"`predict_timeout` bounds how long the replicas of `{self.application}` may "
+                    f"answer nothing: got no answer for {format_duration(limit)}, while {rows:,} "
+                    "rows were waited for. The model hangs, or takes longer for a part of them: "
+                    "see to it, or raise the bound (--set inference_config.predict_timeout=1h)."
+                )
+            try:
+                return asked.result((limit - silent) / 1e9)
+            except TimeoutError:
+                if asked.done():
+                    raise
 
     # --- in the thread of the event loop -------------------------------------------------------
 
@@ -257,6 +288,7 @@ class RayServeBackend:
             except BackPressureError:
                 await asyncio.sleep(0.01)
             else:
+                self._heard_at = steady_ns()
                 return np.frombuffer(found, np.float64)
 
 

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from inference.errors import NoClusterError, ServingError
-from inference.ray_serve.quiet import quiet_ray, quiet_serve
+from inference.ray_serve.quiet import quiet_ray, quiet_routers, quiet_serve
 from inference.ray_serve.watchdog import Address, Watchdog, answers
 
 __all__ = ["RayCluster", "ray_cluster"]
@@ -257,6 +257,8 @@ def _disconnect() -> None:
     from ray.serve import context
 
     # the first job of every cluster has the same id, so that Serve would take a new one for the old
+    with suppress(Exception):
+        quiet_routers()
     with suppress(Exception):
         context._disconnect()
     started = _started()

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import os
 import warnings
 from typing import Any
 
-__all__ = ["quiet_ray", "quiet_serve"]
+__all__ = ["quiet_ray", "quiet_routers", "quiet_serve"]
 
 _ENVIRONMENT = {
     "RAY_USAGE_STATS_ENABLED": "0",
@@ -43,6 +44,27 @@ def quiet_serve() -> None:
     """Keep Serve's logger quiet: connecting sets its level anew."""
     for name in ("ray", "ray.serve"):
         logging.getLogger(name).setLevel(logging.ERROR)
+
+
+def quiet_routers() -> None:
+    """End the reports of Serve's routers in this process, before it leaves its Ray.
+
+    A router of a deployment with an autoscaler goes on reporting for ever, and logs each failure.
+    """
+    from ray.serve._private.router import SingletonThreadRouter
+
+    loop = SingletonThreadRouter._asyncio_loop
+
+    async def stop() -> None:
+        for task in asyncio.all_tasks():
+            if getattr(task.get_coro(), "__qualname__", "") == _REPORTS:
+                task.cancel()
+
+    if loop is not None:
+        asyncio.run_coroutine_threadsafe(stop(), loop).result(1.0)
+
+
+_REPORTS = "MetricsPusher.metrics_task"
 
 
 def _to_the_log(data: dict[str, Any], ignore_prefix: bool = False) -> None:

@@ -86,6 +86,8 @@ def test_a_value_of_the_wrong_type(refused):
 def test_an_unknown_mode(refused):
     text = refused("run", scenario(), "--mode", "sideways")
     assert text == "`--mode` must be ahead or lockstep: got 'sideways'."
+    text = refused("run", scenario(), "--address", "127.0.0.1:9")
+    assert "`--address` belongs to loops with `backend: ray_serve`: the scenario has none" in text
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import polars as pl
 import pytest
 import yaml
 
@@ -40,6 +41,27 @@ class Stops(MLStrategy):
         self.heard = getattr(self, "heard", 0) + 1
         if self.heard == 3 and signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
             signal.raise_signal(signal.SIGINT)
+"""
+
+FAILS = """
+from backtester.strategies import MLStrategy
+
+class Fails(MLStrategy):
+    heard = 0
+
+    def __init__(self, where):
+        super().__init__(buy_delta=0.0, sell_delta=0.0, quantity=0.1)
+        self.where = where
+
+    def on_prediction(self, ctx, prediction):
+        super().on_prediction(ctx, prediction)
+        self.heard += 1
+        if self.heard == 5 and self.where == "on_prediction":
+            self.heard / 0
+
+    def on_stop(self, ctx):
+        assert self.where == "on_stop", "one that has failed is called no more"
+        1 / 0
 """
 
 
@@ -106,6 +128,94 @@ def test_a_paper_run_takes_its_time_and_is_compared_with_its_backtest(
     setting = "{kind: profile, path: runs/timed-paper/measured.parquet}"
     again = ("run", file, "--no-report", "--set", f"inference_config.service_time={setting}")
     assert code(*again, "--out", "runs/fitted") == 0
+
+
+@pytest.mark.slow
+def test_a_paper_run_is_held_against_a_profile_that_was_measured_before_it(
+    here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = write("profiled", start=300, until=900)
+    measure = ("profile", file, "--backend", "local", "--requests", "40", "--out", "runs/measured")
+    assert code(*measure, "--flow", "200ms", "--write-scenario", "fitted.yaml") == 0
+    flow = pl.read_parquet("runs/measured/flow.parquet")["lag"].dt.total_nanoseconds()
+    assert len(flow) == 19, "a row every 10 ms of the 200 before the start, but for the first"
+    assert 0 < flow.min() < 50_000_000
+    told = json.loads(Path("runs/measured/profile.json").read_text())["flow"]
+    assert told["count"] == 19
+    assert told["p50"] == pytest.approx(flow.median() / 1e6)
+    before = {path: path.read_bytes() for path in here.glob("runs/measured/*")}
+    capsys.readouterr()
+    assert code("paper", file, "--against", "fitted.yaml", "--no-report") == 0
+    printed = capsys.readouterr()
+    assert "Backtested with fitted.yaml; saved to runs/profiled-paper-backtest." in printed.err
+    assert "backtested" in printed.out
+    result = load_result(here / "runs" / "profiled-paper")
+    paired = result.summary["paired"]
+    assert paired["against"] == "fitted.yaml"
+    backtest = load_result(here / "runs" / "profiled-paper-backtest")
+    assert paired["orders"]["paper"] == len(result.orders)
+    assert paired["orders"]["backtest"] == len(backtest.orders) > 0
+    assert paired["latency_ms"]["backtest"] == backtest.summary["latency_ms"]
+    loop = backtest.scenario["inference_config"]["main"]
+    assert loop["service_time"]["path"] == "runs/measured/service.parquet"
+    assert [term["column"] for term in loop["network"]["out"]["terms"]] == ["out", "lag"]
+    assert paired["latency_ms"]["backtest"]["p50"] > flow.min() / 1e6
+    assert {path: path.read_bytes() for path in here.glob("runs/measured/*")} == before
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("name: other", "fitted.yaml: the file must hold `inference_config` alone"),
+        ("inference_config: {}\nseed: 1", "got inference_config, seed"),
+        ("inference_config: {model_uri: model.txt, num_replicas: -1}", "fitted.yaml: `"),
+        ("inference_config: {other: {model_uri: model.txt}}", "loops (main): got other"),
+        ("inference_config: 3", "fitted.yaml: `inference_config` must"),
+    ],
+)
+def test_a_profile_that_cannot_be_held_against_is_refused_before_any_time_passes(
+    here: Path, text: str, told: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Path("fitted.yaml").write_text(text)
+    assert code("paper", write("refused"), "--against", "fitted.yaml") == 2
+    assert told in capsys.readouterr().err
+    assert not (here / "runs").exists()
+
+
+@pytest.mark.slow
+def test_a_flow_that_cannot_be_played_is_refused(
+    here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    measure = ("profile", write("flowless"), "--backend", "local", "--flow")
+    assert code(*measure, "100ms") == 2
+    told = capsys.readouterr().err
+    assert "`--flow` plays the 100ms before 2024-01-02T00:00:00Z: market: the range must" in told
+    assert code(*measure, "soon") == 2
+    assert "`--flow`" in capsys.readouterr().err
+    assert not (here / "runs").exists()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("callback", ["on_prediction", "on_stop"])
+def test_a_strategy_that_raises_leaves_what_was_recorded_until_then(
+    here: Path, callback: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (here / f"fails_{callback}.py").write_text(FAILS)
+    strategy = {"class": f"fails_{callback}.Fails", "params": {"where": callback}}
+    file = write("fails", strategy=strategy, until=400)
+    assert code("paper", file, "--no-report") == 1
+    printed = capsys.readouterr()
+    assert f"`Fails.{callback}` raised ZeroDivisionError" in printed.err.splitlines()[-1]
+    assert "Saved to runs/fails-paper: what happened until 2024-01-02T00:00:00." in printed.err
+    assert "in on_prediction" in printed.err or callback == "on_stop", "the strategy's traceback"
+    saved = load_result(here / "runs" / "fails-paper")
+    paper, counts = saved.summary["paper"], saved.summary["predictions"]
+    assert paper["stopped"] == "strategy error"
+    assert f"`Fails.{callback}` raised ZeroDivisionError" in paper["failure"]
+    assert counts["completed"] + counts["in_flight"] == counts["submitted"] >= 5
+    assert len(saved.orders) > 0
+    assert (saved.summary["until"] == "2024-01-02T00:00:00.4Z") == (callback == "on_stop")
+    assert [path.name for path in (here / "runs").iterdir()] == ["fails-paper"]
 
 
 @pytest.mark.slow

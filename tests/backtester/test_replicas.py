@@ -20,7 +20,7 @@ from clock.errors import InputError, LatencyError
 from featurizer.catalog import Catalog
 from inference.backend import Reply
 from inference.background import Background
-from inference.errors import ModelFailedError
+from inference.errors import ModelFailedError, SilentReplicasError
 from inference.remote import RemotePredictor
 from inference.rows import MISSING
 from inference.schedule import Outcome, Reason
@@ -211,6 +211,24 @@ def test_a_replica_that_fails_ends_the_run_with_its_reason(tmp_path: Path) -> No
 
     with pytest.raises(ModelFailedError, match=r"model 'm' of inference 'main'.*replica died"):
         run(tmp_path, {"service_time": "1ms"}, replicas=Failing(Batched()))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("mode", ["ahead", "lockstep"])
+@pytest.mark.parametrize("invariant", [True, False])
+def test_replicas_that_are_silent_are_neither_the_models_nor_the_strategys_fault(
+    tmp_path: Path, mode: str, invariant: bool
+) -> None:
+    class Silent(Replicas):
+        def predict(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
+            if self.rows > 30:
+                raise SilentReplicasError("`predict_timeout`: got no answer")
+            return super().predict(values)
+
+    silent = Silent(Batched(invariant))
+    with pytest.raises(SilentReplicasError, match=r"^`predict_timeout`: got no answer$") as ended:
+        run(tmp_path, {"service_time": "1ms"}, replicas=silent, mode=mode)
+    assert isinstance(ended.value, InputError), "exit code 2"
 
 
 def test_replicas_of_another_model_are_refused() -> None:

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import json
-import socket
-import threading
-from collections.abc import AsyncIterator, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -207,79 +204,6 @@ def test_an_address_that_others_reach_needs_a_token() -> None:
         listen("no.such.host.invalid", 0, Settings())
     with listen("127.0.0.1", 0, Settings()) as taken, pytest.raises(InputError, match="free"):
         listen("127.0.0.1", taken.getsockname()[1], Settings())
-
-
-# --- over a real socket ------------------------------------------------------------------------
-
-
-@contextmanager
-def running(app: Any, settings: Settings) -> Iterator[tuple[str, Any]]:
-    """Serve an application on a loopback socket, in a thread; yield its address and the server."""
-    import uvicorn
-
-    listening = listen("127.0.0.1", 0, settings)
-    config = uvicorn.Config(app, http="h11", ws="none", log_level="error", lifespan="on")
-    server = uvicorn.Server(config)
-    thread = threading.Thread(target=server.run, args=([listening],))
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{listening.getsockname()[1]}", server
-    finally:
-        server.should_exit = True
-        thread.join(20)
-        listening.close()
-        assert not thread.is_alive()
-
-
-def raw(address: str, content: bytes) -> bytes:
-    """Send bytes, and read until the other side closes."""
-    host, _, port = address.removeprefix("http://").partition(":")
-    with socket.create_connection((host, int(port)), timeout=20) as connection:
-        connection.sendall(content)
-        found = b""
-        while part := connection.recv(65536):
-            found += part
-        return found
-
-
-HEAD = b"POST /api/v1/predictions HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
-
-
-@pytest.mark.slow
-def test_a_slow_body_is_given_up_and_a_broken_one_does_no_harm() -> None:
-    settings = Settings(body_timeout_ns=100_000_000, max_body_bytes=5000)
-    with running(application(settings=settings), settings) as (address, _):
-        slow = raw(address, HEAD + b"Content-Length: 50\r\n\r\n{")
-        assert slow.startswith(b"HTTP/1.1 408 ")
-        assert b"slow_body" in slow
-        large = raw(address, HEAD + b"Transfer-Encoding: chunked\r\n\r\n1388\r\n" + b" " * 5000)
-        assert large.startswith(b"HTTP/1.1 408 ")  # the chunk has no end yet
-        chunk = b"1389\r\n" + b" " * 5001 + b"\r\n"
-        large = raw(address, HEAD + b"Transfer-Encoding: chunked\r\n\r\n" + chunk)
-        assert large.startswith(b"HTTP/1.1 413 ")
-        assert raw(address, b"\x16\x03\x01 nonsense\r\n\r\n").startswith(b"HTTP/1.1 400 ")
-        host, _, port = address.removeprefix("http://").partition(":")
-        with socket.create_connection((host, int(port))) as leaving:
-            leaving.sendall(HEAD + b"Content-Length: 50\r\n\r\n{")
-        assert httpx.get(f"{address}/health").status_code == 200
-
-
-@pytest.mark.slow
-def test_a_stopping_service_answers_what_is_under_way() -> None:
-    model, settings = Held(), Settings()
-    with running(application(model), settings) as (address, server):
-        answers: list[httpx.Response] = []
-
-        def ask() -> None:
-            answers.append(httpx.post(f"{address}{ONE}", json={"features": [1, 2]}, timeout=20))
-
-        client = threading.Thread(target=ask)
-        client.start()
-        assert model.asked.wait(20)
-        server.should_exit = True
-        model.let_go.set()
-        client.join(20)
-        assert answers[0].json()["prediction"] == 1.0
 
 
 @pytest.mark.slow

@@ -26,6 +26,7 @@ _ON_RAY_ALONE = (
     "health_check_period",
     "health_check_timeout",
     "graceful_shutdown_timeout",
+    "predict_timeout",
 )
 """What the real stack alone looks at."""
 
@@ -88,6 +89,11 @@ class Deployment(Frozen):
     )
     graceful_shutdown_timeout: Duration = Field(
         default=20 * _SECOND, description="On Ray Serve: for a replica to end its requests."
+    )
+    predict_timeout: Duration = Field(
+        default=300 * _SECOND,
+        description="On Ray Serve, with `backend: ray_serve`: how long the replicas may answer no "
+        "part of the rows that a backtest waits for.",
     )
 
     @model_validator(mode="after")

@@ -1,7 +1,12 @@
-"""A small Ray for the tests that do not end it, and a way to wait for what takes real time."""
+"""A small Ray of our own for all tests that share one, and a way to wait for what takes real time.
+
+A process is connected to one Ray at a time: tests that start one of their own come after those that
+share one, which ends first.
+"""
 
 from __future__ import annotations
 
+import asyncio
 import os
 import time
 from collections.abc import Callable, Iterator
@@ -23,28 +28,66 @@ PATIENCE_S = 60.0
 """For what should take a second or two: the machine may be busy with other things."""
 
 
-@pytest.hookimpl(tryfirst=True)
+class SharedRay:
+    """Started when it is first asked for; ended when a test wants to be without."""
+
+    def __init__(self) -> None:
+        self._stack = ExitStack()
+        self._cluster: RayCluster | None = None
+
+    def open(self) -> RayCluster:
+        if self._cluster is None:
+            self._cluster = self._stack.enter_context(ray_cluster(num_cpus=2))
+        return self._cluster
+
+    def close(self) -> None:
+        if self._cluster is not None:
+            self._stack.close()
+            self._cluster = None
+            assert not _reports(), "a router goes on reporting to a Ray that is gone"
+
+
+@pytest.fixture(scope="session")
+def shared_ray() -> Iterator[SharedRay]:
+    shared = SharedRay()
+    yield shared
+    shared.close()
+
+
+@pytest.fixture(scope="module")
+def cluster(shared_ray: SharedRay) -> RayCluster:
+    return shared_ray.open()
+
+
+@pytest.fixture(autouse=True)
+def alone(request: pytest.FixtureRequest, shared_ray: SharedRay) -> None:
+    if "cluster" not in request.fixturenames:
+        shared_ray.close()
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Let those go first that share a Ray: a process connects to one at a time."""
-    items.sort(key=lambda item: "alone" in getattr(item, "fixturenames", ()))
+    """Let those that share a Ray come first, in the places of all that are here."""
+    places = [at for at, item in enumerate(items) if HERE in item.path.parents]
+    mine = sorted((items[at] for at in places), key=lambda item: not _shares(item))
+    for at, item in zip(places, mine, strict=True):
+        items[at] = item
 
 
-@pytest.fixture(scope="session")
-def _shared() -> Iterator[ExitStack]:
-    with ExitStack() as stack:
-        yield stack
+def _reports() -> list[Any]:
+    """Return what Serve's routers do by themselves in this process."""
+    from ray.serve._private.router import SingletonThreadRouter
+
+    loop = SingletonThreadRouter._asyncio_loop
+    tasks = asyncio.all_tasks(loop) if loop is not None else []
+    names = [getattr(task.get_coro(), "__qualname__", "") for task in tasks]
+    return [name for name in names if name.startswith("MetricsPusher")]
 
 
-@pytest.fixture(scope="session")
-def cluster(_shared: ExitStack) -> RayCluster:
-    """A Ray that the tests of several files deploy to; what a file deploys it takes down."""
-    return _shared.enter_context(ray_cluster(num_cpus=2))
+HERE = Path(__file__).parent
 
 
-@pytest.fixture
-def alone(_shared: ExitStack) -> None:
-    """No Ray in this process but the one that the test starts."""
-    _shared.close()
+def _shares(item: pytest.Item) -> bool:
+    return "cluster" in getattr(item, "fixturenames", ())
 
 
 def wait_for(condition: Callable[[], Any], what: str) -> Any:

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
+import threading
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import polars as pl
 import pytest
-import xgboost
 
 from backtester.run import run_scenario
 from backtester.scenario import Scenario
-from inference.errors import ModelFailedError
+from inference.errors import ModelFailedError, SilentReplicasError
 from inference.predictors.xgboost import XGBoostPredictor
 from inference.ray_serve import RayCluster
-from tests.backtester.worlds import ALPHA, MIDS, Quote, content, make_catalog
+from tests.inference.real.market import write_market
 
 pytestmark = [pytest.mark.slow, pytest.mark.real_serving]
 
@@ -29,39 +29,22 @@ class Exploding(XGBoostPredictor):
         return super().predict(values)
 
 
+class Hanging(XGBoostPredictor):
+    """A model that does not come back from the rows of the run."""
+
+    def predict(self, values: Any) -> Any:
+        if np.all(np.abs(values[:, 0] - 100.0) < 12.0):
+            threading.Event().wait(60)
+        return super().predict(values)
+
+
 @pytest.fixture
 def scenario(tmp_path: Path) -> Any:
-    moves = np.cumsum(np.random.default_rng(4).integers(-1, 2, 400))
-    quotes = [
-        Quote(1 + 2 * at, 99.0 + move / 2, 101.0 + move / 2, 10.0 + at % 5)
-        for at, move in enumerate(moves.tolist())
-    ]
-    make_catalog(tmp_path / "catalog", {ALPHA: quotes})
-    values = np.random.default_rng(1).normal(100, 3, size=(300, 2))
-    names = ["mid", "imbalance"]
-    data = xgboost.DMatrix(values, np.sin(values[:, 0]), feature_names=names)
-    booster = xgboost.train({"max_depth": 3, "nthread": 1}, data, 20)
-    booster.save_model(tmp_path / "model.json")
+    mapping = write_market(tmp_path)
 
     def made(**inference: Any) -> Scenario:
-        given = {
-            "model_uri": str(tmp_path / "model.json"),
-            "polling": "on_feature",
-            "num_replicas": 2,
-            "service_time": {"kind": "lognormal", "median": "4ms", "p99": "20ms"},
-        }
-        return Scenario.model_validate(
-            content(
-                tmp_path / "catalog",
-                [ALPHA],
-                featurizer=MIDS,
-                inference=given | inference,
-                strategy={
-                    "class": "backtester.strategies.MLStrategy",
-                    "params": {"buy_delta": 0.01, "sell_delta": 0.01, "quantity": 1},
-                },
-            )
-        )
+        loop = mapping["inference_config"] | inference
+        return Scenario.model_validate(mapping | {"inference_config": loop})
 
     return made
 
@@ -109,4 +92,19 @@ def test_a_model_that_fails_on_its_replica_ends_the_run_and_leaves_nothing(
     failing = scenario(backend="ray_serve", predictor_class_name=f"{__name__}.Exploding")
     with pytest.raises(ModelFailedError, match="the weights are on fire"):
         run_scenario(failing, cluster=cluster)
+    assert not applications()
+
+
+def test_a_model_that_hangs_on_its_replica_ends_the_run_once_its_time_is_up(
+    cluster: RayCluster, scenario: Any
+) -> None:
+    hanging = scenario(
+        backend="ray_serve",
+        num_replicas=1,
+        predictor_class_name=f"{__name__}.Hanging",
+        predict_timeout="300ms",
+    )
+    told = r"`predict_timeout` bounds .* got no answer for 300ms, while [\d,]+ rows were waited for"
+    with pytest.raises(SilentReplicasError, match=told):
+        run_scenario(hanging, cluster=cluster)
     assert not applications()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import threading
 from collections import Counter
@@ -15,12 +16,12 @@ import pytest
 
 from clock.wall import WallClock
 from inference.config import InferenceConfig
-from inference.local_backend import LocalBackend
+from inference.errors import ServingError
 from inference.loop import InferenceLoop
 from inference.ray_serve import deploy, ray_cluster
 from inference.rows import Rows, no_rows
 from inference.schedule import Outcome, Reason
-from tests.inference.real.conftest import PATIENCE_S, moody
+from tests.inference.real.conftest import PATIENCE_S, moody, row
 from tests.inference.real.moody import NAN, PID, RAISE, SHAPE, SLEEP, SUM, Moody
 from tests.inference.real.test_ends import head
 
@@ -114,6 +115,8 @@ class Feed:
 def test_a_live_loop_bears_what_happens_to_its_replicas_and_to_its_ray(tmp_path: Path) -> None:
     config = moody(tmp_path / "model.json", **POLICIES)
     with ray_cluster(num_cpus=2) as cluster:
+        with pytest.raises(ServingError, match="connected already"), ray_cluster():
+            pass
         client = deploy(cluster, config, name="live").backend()
         feed = Feed(config, client)
         assert feed.answer(SUM, 2.5)[:2] == (Outcome.COMPLETED, 2.5)
@@ -123,6 +126,12 @@ def test_a_live_loop_bears_what_happens_to_its_replicas_and_to_its_ray(tmp_path:
         assert "not today" in feed.live.errors[0].error
         outcome, value, _ = feed.answer(NAN)
         assert (outcome, np.isnan(value)) == (Outcome.COMPLETED, True)
+
+        # or not at all: its time is up, and the loop asks on; the late answer changes nothing
+        hasty = Feed(moody(tmp_path / "model.json", **POLICIES | {"timeout": "300ms"}), client)
+        assert hasty.answer(SLEEP, 1.0)[0] == Outcome.TIMED_OUT
+        hasty.until(lambda: hasty.answer(SUM, 2.0)[0] == Outcome.COMPLETED, "a free replica")
+        hasty.close()
 
         # a replica dies under its requests
         victim = int(feed.answer(PID)[1])
@@ -143,12 +152,18 @@ def test_a_live_loop_bears_what_happens_to_its_replicas_and_to_its_ray(tmp_path:
         }
         assert feed.breaker[-1] == 1, "open"
         assert feed.answer(SUM, 9.0) == (Outcome.COMPLETED, 3.5, Reason.BREAKER_OPEN)
+        # so it is for whoever asks without a loop: at once, with what is gone
+        late = client.submit(row(SUM)).result(1)
+        assert (late.outcome, late.reason) == (Outcome.FAILED, Reason.CRASHED)
+        assert re.fullmatch(r"the Ray at .* is gone: its head at .* does not answer", late.error)
         client.close()
+        assert client.counts.submitted == client.counts.ended
 
-    # what takes over is another deployment, here one in this process
-    again = LocalBackend(Moody(1.0, "digest", "1"))
-    feed.live.redeploy(again)
-    feed.until(lambda: feed.answer(SUM, 4.5)[2] == Reason.NONE, "the breaker to close")
-    assert feed.answer(SUM, 4.5)[:2] == (Outcome.COMPLETED, 4.5)
-    feed.close()
-    again.close()
+    # what takes over is a deployment on another Ray of this process
+    with ray_cluster(num_cpus=2) as cluster:
+        again = deploy(cluster, config, name="again").backend()
+        feed.live.redeploy(again)
+        feed.until(lambda: feed.answer(SUM, 4.5)[2] == Reason.NONE, "the breaker to close")
+        assert feed.answer(SUM, 4.5)[:2] == (Outcome.COMPLETED, 4.5)
+        feed.close()
+        again.close()

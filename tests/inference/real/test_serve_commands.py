@@ -17,6 +17,7 @@ from backtester.cli import main
 from inference.ray_serve.guard import living
 from inference.ray_serve.running import running
 from tests.inference.real.conftest import family, wait_for
+from tests.inference.real.market import write_market
 from tests.inference.real.moody import write_model
 
 pytestmark = [
@@ -93,6 +94,8 @@ def test_a_detached_deployment_lives_on_until_it_is_deleted(
         ]
         assert lightcone(capsys, "scale", scenario, "--replicas", "2")[0] == 0
         assert status(capsys)[0]["replicas"] == {"RUNNING": 2}
+        _backtest_at(head.address, scenario.parent, capsys)
+        assert [one["name"] for one in status(capsys)] == ["mood"], "the run took its own away"
         code, _, err = lightcone(capsys, "delete", "moot")
         assert (code, err.count("\n")) == (2, 1)
         assert "got 'moot'. Deployed: mood." in err
@@ -102,6 +105,19 @@ def test_a_detached_deployment_lives_on_until_it_is_deleted(
         head.stop()
     wait_for(lambda: not living(all_of_them), "every process to end")
     assert running() == []
+
+
+def _backtest_at(address: str, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Run a backtest whose rows replicas of a Ray predict that runs already."""
+    mapping = write_market(folder, rows=60)
+    mapping["inference_config"]["backend"] = "ray_serve"
+    (folder / "run.yaml").write_text(yaml.safe_dump(mapping))
+    options = ["--address", address, "--no-report", "--json", "--out", str(folder / "runs")]
+    with pytest.raises(SystemExit) as leave:
+        main(["run", str(folder / "run.yaml"), *options])
+    out, err = capsys.readouterr()
+    assert leave.value.code == 0, err
+    assert json.loads(out)["predicted_by"] == {"main": "2 replicas on Ray Serve"}
 
 
 def test_a_deployment_in_the_foreground_ends_with_ctrl_c(scenario: Path) -> None:
