@@ -52,7 +52,7 @@ def validate(
     requests: Annotated[int, typer.Option(min=20, help="Requests of a trace.")] = 500,
     single: Annotated[
         int, typer.Option(min=20, help="Requests, one at a time, that the fit is made of.")
-    ] = 600,
+    ] = 1200,
     address: Annotated[
         Optional[str],  # noqa: UP045
         typer.Option(help="host:port of a running Ray; by default one is started here."),

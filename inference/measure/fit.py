@@ -5,8 +5,10 @@ once. What other loads do is for the simulation to foretell.
 
 Two things can hold requests up. Where the *replicas* do, their service time is the simulated one,
 and Ray's way there and back are delays. A replica is not free at once when its model is done: what
-it takes from one execution to the next, seen in the sweep, holds it as well. Half of the way there
-is taken for the message from router to replica, and what the router knows is as old as that.
+it takes from one execution to the next, seen in the sweep, holds it as well. A model that has
+rested may be slower than one that is kept at it: what it takes longer is put before the execution,
+where whoever finds it idle waits for it, and those behind wait no second time. Half of the way
+there is taken for the message from router to replica, and what the router knows is as old as that.
 
 Where the model is faster than the system around it, what serves one request after the other is that
 system: client, router and event loops (*overhead*). For servers in a row, each with a constant
@@ -25,7 +27,6 @@ from numpy.typing import NDArray
 from inference.config import InferenceConfig
 from inference.errors import ModelFailedError
 from inference.measure.log import Log
-from inference.schedule import Outcome
 from inference.serving.policies.deployment import Deployment
 
 __all__ = ["Fit", "FitLoads", "fit_to", "fitted_config", "write_fit"]
@@ -89,10 +90,14 @@ def fit_to(loads: FitLoads, deployment: Deployment) -> Fit:
             f"a fit needs at least 10 answers with the replica's stamps: got {len(legs['service'])}"
             f" of {len(loads.single.number)} requests. Measure more, or on the replica's own host."
         )
+    sweep = list(loads.sweep.values())
+    rest = rest_of(single, sweep)
+    service = np.where(sizes == 1, np.maximum(service - rest, 0), service)
     slots = _slot_capacity(sizes, service, deployment)
-    between = turnarounds(list(loads.sweep.values()))
+    between = turnarounds(sweep)
     held_ns = int(np.median(between)) if len(between) else 0
-    swept = swept_capacity(loads)
+    rates = _rates(loads, _slots(deployment))
+    swept = float(np.median(rates))
     facts = {
         "slot_capacity": slots,
         "swept_capacity": swept,
@@ -101,18 +106,19 @@ def fit_to(loads: FitLoads, deployment: Deployment) -> Fit:
         "out_p50_ns": float(np.median(legs["out"])),
         "back_p50_ns": float(np.median(legs["back"])),
         "turnaround_p50_ns": float(held_ns),
+        "rest_ns": float(rest),
     }
     if swept >= SLOWER * slots:
         sizes, service = _held(sizes, service, between)
         back = np.maximum(legs["back"] - held_ns, 0)
         slots = _slot_capacity(sizes, service, deployment)
         hop = int(np.median(legs["out"])) // 2 if deployment.router.kind == "power_of_two" else 0
-        out = np.maximum(legs["out"] - hop, 0)
+        out = np.maximum(legs["out"] - hop, 0) + rest
         return Fit("replicas", slots, sizes, service, out, back, hop, facts)
-    held = np.rint(_SECOND / _rates(loads)).astype(np.int64)
-    rest = np.maximum(single.latency.astype(np.int64) - int(np.median(held)), 0)
-    back = np.minimum(legs["back"], rest)
-    return Fit("overhead", swept, np.ones_like(held), held, rest - back, back, 0, facts)
+    held = np.rint(_SECOND / rates).astype(np.int64)
+    left = np.maximum(single.latency.astype(np.int64) - int(np.median(held)), 0)
+    back = np.minimum(legs["back"], left)
+    return Fit("overhead", swept, np.ones_like(held), held, left - back, back, 0, facts)
 
 
 def _by_size(single: Log, sweep: list[Log]) -> tuple[Ints, Ints]:
@@ -132,17 +138,48 @@ def turnarounds(logs: list[Log]) -> Ints:
     Meanwhile a replica's event loop sends an answer and takes the next request: the model is done,
     the replica is not.
     """
-    found = []
-    for log in logs:
-        known = log.take(log.answered & (log.started_at > 0) & (log.completed_at > 0))
-        for replica in np.unique(known.replica.astype(str)):
-            own = known.take(known.replica.astype(str) == replica)
-            _, first = np.unique(own.started_at, return_index=True)
-            own = own.take(first)
-            waited = own.sent_at[1:] + ARRIVED_NS < own.completed_at[:-1]
-            gap = own.started_at[1:] - own.completed_at[:-1]
-            found.append(gap[waited & (gap >= 0)])
+    found = [gap for _, gap in map(_kept_at_it, logs)]
     return np.concatenate(found) if found else np.zeros(0, np.int64)
+
+
+def rest_of(single: Log, sweep: list[Log]) -> int:
+    """Return by how much longer an execution takes on a replica that has rested, ns; 0 if not.
+
+    The median over rows that were asked in both loads, told by their answers; at least TURNS.
+    """
+    busy: dict[float, list[int]] = {}
+    for log, _ in map(_kept_at_it, sweep):
+        alone = log.take(log.batch_size == 1)
+        for value, took in zip(alone.value, alone.completed_at - alone.started_at, strict=True):
+            busy.setdefault(float(value), []).append(int(took))
+    took = single.completed_at - single.started_at
+    longer = [
+        int(one) - float(np.median(busy[float(value)]))
+        for value, one, size in zip(single.value, took, single.batch_size, strict=True)
+        if size == 1 and float(value) in busy
+    ]
+    return max(round(float(np.median(longer))), 0) if len(longer) >= TURNS else 0
+
+
+def _kept_at_it(log: Log) -> tuple[Log, Ints]:
+    """Return executions that followed another one for which they had waited, and the time between.
+
+    Of each execution one request.
+    """
+    known = log.take(log.answered & (log.started_at > 0) & (log.completed_at > 0))
+    places, gaps = [], []
+    names = known.replica.astype(str)
+    for replica in np.unique(names):
+        mine = np.flatnonzero(names == replica)
+        _, first = np.unique(known.started_at[mine], return_index=True)
+        mine = mine[first]
+        gap = known.started_at[mine][1:] - known.completed_at[mine][:-1]
+        waited = known.sent_at[mine][1:] + ARRIVED_NS < known.completed_at[mine][:-1]
+        kept = waited & (gap >= 0)
+        places.append(mine[1:][kept])
+        gaps.append(gap[kept])
+    none = np.zeros(0, np.int64)
+    return known.take(np.concatenate([none, *places])), np.concatenate([none, *gaps])
 
 
 def _held(sizes: Ints, service: Ints, between: Ints) -> tuple[Ints, Ints]:
@@ -172,37 +209,45 @@ def executions(logs: list[Log]) -> tuple[Ints, Ints]:
     return np.concatenate(sizes), np.concatenate(durations)
 
 
-def swept_capacity(loads: FitLoads) -> float:
-    """Return the requests a second that the largest queries of a sweep were answered at.
+def _rates(loads: FitLoads, slots: int) -> NDArray[np.float64]:
+    """Return the requests a second that queries of one size of the sweep were answered at.
 
     What each further request of a query adds to the time until the last one is answered; not the
-    time from first to last answer: those that leave together hold up the first one too.
+    time from first to last answer: those that leave together hold up the first one too. Of the
+    sizes that fill all slots several times the slowest counts: what a burst saves, as requests
+    that arrive together share the turns of event loops, a stream does not.
     """
-    return float(np.median(_rates(loads)))
-
-
-def _rates(loads: FitLoads) -> NDArray[np.float64]:
-    log = loads.sweep[max(loads.sweep)]
     alone = float(np.median(loads.single.latency[loads.single.answered]))
+    sizes = [size for size in loads.sweep if size >= 4 * slots] or [max(loads.sweep)]
+    found = [rates for size in sizes if len(rates := _of_queries(loads.sweep[size], alone))]
+    if not found:
+        raise ModelFailedError(
+            "a fit needs a sweep with queries of at least two answered requests: got "
+            f"{sum(int(loads.sweep[size].answered.sum()) for size in sizes)} answers in the "
+            "largest queries."
+        )
+    return min(found, key=lambda rates: float(np.median(rates)))
+
+
+def _of_queries(log: Log, alone: float) -> NDArray[np.float64]:
     rates = []
     for query in np.unique(log.query):
         late = log.latency[(log.query == query) & log.answered]
         if len(late) > 1 and late.max() > alone:
             rates.append((len(late) - 1) * _SECOND / float(late.max() - alone))
-    if not rates:
-        raise ModelFailedError(
-            "a fit needs a sweep with queries of at least two answered requests: got "
-            f"{int((log.outcome == Outcome.COMPLETED).sum())} answers in the largest queries."
-        )
     return np.array(rates)
+
+
+def _slots(deployment: Deployment) -> int:
+    batching = deployment.batching
+    at_once = deployment.ongoing_limit if batching is None else batching.executions
+    return deployment.start_replicas * at_once
 
 
 def _slot_capacity(sizes: Ints, service: Ints, deployment: Deployment) -> float:
     """Return the requests a second that the replicas alone could serve, in the best batches."""
-    batching = deployment.batching
-    at_once = deployment.ongoing_limit if batching is None else batching.executions
     best = max(size / float(service[sizes == size].mean()) for size in np.unique(sizes))
-    return deployment.start_replicas * at_once * best * _SECOND
+    return _slots(deployment) * best * _SECOND
 
 
 def write_fit(fit: Fit, folder: Path) -> None:

@@ -67,7 +67,7 @@ class Amounts(NamedTuple):
     the `single` requests, one at a time, as many are asked before the loads as after each pair.
     """
 
-    single: int = 600
+    single: int = 1200
     pause_ns: int = 10_000_000
     queries: int = 40
     sizes: tuple[int, ...] = (2, 4, 8, 16, 32)
@@ -102,7 +102,7 @@ def measure_fit(
     fill the deployment: without, everything stays warm, and answers sooner than it will.
     """
     drive.warm_up(backend, rows, amounts.warm_up, pacer)
-    single = _single_block(backend, rows, amounts, seed, pacer)
+    single = _single_block(backend, rows, amounts, 0, seed, pacer)
     sweep = {
         size: drive.multi_stream(backend, rows, max(amounts.queries * 2 // size, 8), size, pacer)
         for size in amounts.sizes
@@ -110,9 +110,15 @@ def measure_fit(
     return FitLoads(single, sweep)
 
 
-def _single_block(backend: Backend, rows: Floats, amounts: Amounts, seed: int, pacer: Pacer) -> Log:
+def _single_block(
+    backend: Backend, rows: Floats, amounts: Amounts, block: int, seed: int, pacer: Pacer
+) -> Log:
+    """Ask about one row after the other; a block has rows of its own, if they suffice."""
+    own = np.roll(rows, -block * amounts.block, axis=0)
     pause = amounts.pause_ns
-    return drive.single_stream(backend, rows, amounts.block, pacer, pause_ns=pause, seed=seed)
+    return drive.single_stream(
+        backend, own, amounts.block, pacer, pause_ns=pause, seed=seed + block
+    )
 
 
 def measure_trial(
@@ -174,7 +180,7 @@ def measure_trial(
                 told.append(_told(load, pair, run, log, traces[load][pair], host))
                 if progress is not None:
                     progress(len(told), amounts.pairs * 2 * len(loads))
-        singles.append(_single_block(backend, rows, amounts, seed + 1 + pair, pacer))
+        singles.append(_single_block(backend, rows, amounts, pair + 1, seed, pacer))
     fit_loads = FitLoads(join_logs(singles), fit_loads.sweep)
     content = {
         "name": name,

@@ -105,15 +105,21 @@ def test_batching_becomes_the_arguments_of_serve_batch() -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["PowerOfTwoRouter", "RoundRobinRouter", "LeastLoadedRouter"])
 def test_a_router_counts_what_is_under_way_whatever_an_old_report_says(ray: Any, name: str) -> None:
-    from ray.serve._private.common import DeploymentHandleSource, DeploymentID
+    from ray.serve._private.common import DeploymentHandleSource, DeploymentID, ReplicaID
 
     from inference.ray_serve import routers
 
     async def counted() -> list[int]:
-        source = DeploymentHandleSource.UNKNOWN
-        router = getattr(routers, name)(DeploymentID("model", "mid"), source, "", None, True)
+        deployment = DeploymentID("model", "mid")
+        replica = ReplicaID("one", deployment)
+        router = getattr(routers, name)(
+            deployment_id=deployment,
+            handle_source=DeploymentHandleSource.UNKNOWN,
+            self_actor_id="",
+            use_replica_queue_len_cache=True,
+        )
         router.initialize_state()
-        replica, found = "one", []
+        found: list[int] = []
 
         def note() -> None:
             found.append(router.replica_queue_len_cache.get(replica))

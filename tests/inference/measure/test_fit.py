@@ -12,6 +12,7 @@ from inference.config import InferenceConfig
 from inference.errors import ModelFailedError
 from inference.measure import drive
 from inference.measure.fit import Fit, FitLoads, fit_to, fitted_config, write_fit
+from inference.measure.loads import poisson
 from inference.measure.simulate import simulate
 from inference.rows import MISSING
 from tests.inference.measure.hand import MS, HandBackend, HandClock
@@ -55,6 +56,26 @@ def test_what_a_replica_takes_between_two_executions_holds_it_and_no_single_requ
     assert set(np.round(fit.service / MS)) == {32}
     assert fit.back == pytest.approx([MS] * 40, abs=200)
     assert np.median(fit.out + fit.back) + 32 * MS == pytest.approx(34 * MS, abs=300)
+
+
+@pytest.mark.slow
+def test_a_replica_that_is_slower_after_a_rest_is_so_once_for_all_who_wait(tmp_path: Path) -> None:
+    clock = HandClock()
+    given = {"replicas": 1, "out": 2 * MS, "back": MS, "rest": 4 * MS}
+    backend = HandBackend(clock, lambda n: 30 * MS, **given)
+    single = drive.single_stream(backend, ROWS, 40, clock.pacer, pause_ns=MS)
+    sweep = {16: drive.multi_stream(backend, ROWS, 8, 16, clock.pacer)}
+    fit = fit_to(FitLoads(single, sweep), config(num_replicas=1))
+    assert fit.facts["rest_ns"] == pytest.approx(4 * MS, abs=200)
+    assert fit.service == pytest.approx([30 * MS] * len(fit.service), abs=200)
+    assert fit.out == pytest.approx([6 * MS] * 40, abs=200)
+    write_fit(fit, tmp_path)
+    arrived = poisson(0.7 / 0.030, 2000, 3, "rest")
+    real = drive.server(backend, ROWS, arrived, clock.pacer)
+    made = simulate(fitted_config(fit, config(num_replicas=1), tmp_path), arrived.at, seed=0)
+    for share in (0.05, 0.5, 0.95, 0.99):
+        truth = np.quantile(real.latency, share)
+        assert np.quantile(made.latency, share) == pytest.approx(truth, rel=0.02)
 
 
 def test_a_model_faster_than_the_system_around_it_is_one_server_for_all() -> None:

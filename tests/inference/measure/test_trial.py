@@ -19,8 +19,8 @@ from tests.inference.measure.hand import MS, HandBackend, HandClock
 ROWS = np.arange(4000.0).reshape(-1, 1)
 LOADS = (Load("poisson", 0.3), Load("poisson", 0.7), Load("bursts", 0.5), Load("market", 0.5))
 MARKET = np.sort(np.random.Generator(np.random.Philox(2)).integers(0, 60_000, 40_000)) * MS
-AMOUNTS = Amounts(single=120, queries=30, sizes=(2, 16), pairs=5, requests=500)
-BLOCK = 20
+AMOUNTS = Amounts(single=600, queries=30, sizes=(2, 16), pairs=5, requests=500)
+BLOCK = 100
 OF_FIT = 100 + BLOCK + 30 * 2 + 8 * 16
 """Requests before the first load: warm-up, single-stream, and the queries of the sweep."""
 A_ROUND = len(LOADS) * 500
