@@ -20,6 +20,8 @@ __all__ = ["HEAVY_ROWS", "heavy_subject"]
 HEAVY_ROWS: Final = 256
 TREES: Final = 2000
 PARAMS: Final = {"max_depth": 6, "eta": 0.05}
+MOST_WAITING: Final = 1000
+"""At its only replica: what a burst leaves there must not sleep in the router instead."""
 
 
 def heavy_subject(
@@ -63,6 +65,7 @@ def heavy_subject(
         "predictor_class_name": CROSS_SECTION,
         "deployment_name": "heavy",
         "num_replicas": 1,
+        "max_ongoing_requests": MOST_WAITING,
     }
     about = f"XGBoost, {TREES} trees, {rows} rows a request, one replica"
     asked = cross_sections(np.ascontiguousarray(known.features), rows, range(requests))
