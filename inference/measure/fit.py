@@ -13,7 +13,7 @@ there is taken for the message from router to replica, and what the router knows
 Where the model is faster than the system around it, what serves one request after the other is that
 system: client, router and event loops (*overhead*). For servers in a row, each with a constant
 time, waiting is that of the slowest alone (Friedman 1965): it is simulated as one replica, all
-other time as delay.
+other time as delay. Its times are as uneven as those between the answers of a query.
 """
 
 from __future__ import annotations
@@ -27,6 +27,13 @@ from numpy.typing import NDArray
 from inference.config import InferenceConfig
 from inference.errors import ModelFailedError
 from inference.measure.log import Log
+from inference.measure.sweeps import (
+    answers_apart,
+    executions,
+    rest_of,
+    swept_capacity,
+    turnarounds,
+)
 from inference.serving.policies.deployment import Deployment
 
 __all__ = ["Fit", "FitLoads", "fit_to", "fitted_config", "write_fit"]
@@ -37,10 +44,8 @@ _SECOND: Final = 1e9
 SLOWER: Final = 0.4
 """The sweep must reach this share of what the replicas could serve, or the overhead is to blame."""
 
-ARRIVED_NS: Final = 20_000_000
-"""A request that was sent so long before an execution ended had arrived by then."""
-
 TURNS: Final = 20
+"""Turnarounds that stand for all of them."""
 
 NETWORK_FILE: Final = "network.parquet"
 SERVICE_FILE: Final = "service.parquet"
@@ -96,8 +101,7 @@ def fit_to(loads: FitLoads, deployment: Deployment) -> Fit:
     slots = _slot_capacity(sizes, service, deployment)
     between = turnarounds(sweep)
     held_ns = int(np.median(between)) if len(between) else 0
-    rates = _rates(loads, _slots(deployment))
-    swept = float(np.median(rates))
+    swept, log = swept_capacity(single, loads.sweep, _slots(deployment))
     facts = {
         "slot_capacity": slots,
         "swept_capacity": swept,
@@ -115,8 +119,8 @@ def fit_to(loads: FitLoads, deployment: Deployment) -> Fit:
         hop = int(np.median(legs["out"])) // 2 if deployment.router.kind == "power_of_two" else 0
         out = np.maximum(legs["out"] - hop, 0) + rest
         return Fit("replicas", slots, sizes, service, out, back, hop, facts)
-    held = np.rint(_SECOND / rates).astype(np.int64)
-    left = np.maximum(single.latency.astype(np.int64) - int(np.median(held)), 0)
+    held = answers_apart(log, _SECOND / swept)
+    left = np.maximum(single.latency.astype(np.int64) - round(_SECOND / swept), 0)
     back = np.minimum(legs["back"], left)
     return Fit("overhead", swept, np.ones_like(held), held, left - back, back, 0, facts)
 
@@ -132,56 +136,6 @@ def _by_size(single: Log, sweep: list[Log]) -> tuple[Ints, Ints]:
     return np.concatenate([alone, sizes[larger]]), np.concatenate([took, service[larger]])
 
 
-def turnarounds(logs: list[Log]) -> Ints:
-    """Return how long replicas took from one execution to the next while one was waiting, ns.
-
-    Meanwhile a replica's event loop sends an answer and takes the next request: the model is done,
-    the replica is not.
-    """
-    found = [gap for _, gap in map(_kept_at_it, logs)]
-    return np.concatenate(found) if found else np.zeros(0, np.int64)
-
-
-def rest_of(single: Log, sweep: list[Log]) -> int:
-    """Return by how much longer an execution takes on a replica that has rested, ns; 0 if not.
-
-    The median over rows that were asked in both loads, told by their answers; at least TURNS.
-    """
-    busy: dict[float, list[int]] = {}
-    for log, _ in map(_kept_at_it, sweep):
-        alone = log.take(log.batch_size == 1)
-        for value, took in zip(alone.value, alone.completed_at - alone.started_at, strict=True):
-            busy.setdefault(float(value), []).append(int(took))
-    took = single.completed_at - single.started_at
-    longer = [
-        int(one) - float(np.median(busy[float(value)]))
-        for value, one, size in zip(single.value, took, single.batch_size, strict=True)
-        if size == 1 and float(value) in busy
-    ]
-    return max(round(float(np.median(longer))), 0) if len(longer) >= TURNS else 0
-
-
-def _kept_at_it(log: Log) -> tuple[Log, Ints]:
-    """Return executions that followed another one for which they had waited, and the time between.
-
-    Of each execution one request.
-    """
-    known = log.take(log.answered & (log.started_at > 0) & (log.completed_at > 0))
-    places, gaps = [], []
-    names = known.replica.astype(str)
-    for replica in np.unique(names):
-        mine = np.flatnonzero(names == replica)
-        _, first = np.unique(known.started_at[mine], return_index=True)
-        mine = mine[first]
-        gap = known.started_at[mine][1:] - known.completed_at[mine][:-1]
-        waited = known.sent_at[mine][1:] + ARRIVED_NS < known.completed_at[mine][:-1]
-        kept = waited & (gap >= 0)
-        places.append(mine[1:][kept])
-        gaps.append(gap[kept])
-    none = np.zeros(0, np.int64)
-    return known.take(np.concatenate([none, *places])), np.concatenate([none, *gaps])
-
-
 def _held(sizes: Ints, service: Ints, between: Ints) -> tuple[Ints, Ints]:
     """Return executions, each with a turnaround behind it: every one with several, spread evenly.
 
@@ -193,49 +147,6 @@ def _held(sizes: Ints, service: Ints, between: Ints) -> tuple[Ints, Ints]:
     points = (np.arange(TURNS) + 0.5) / TURNS
     each = np.quantile(between, points).astype(np.int64)
     return np.repeat(sizes, TURNS), (service[:, None] + each[None, :]).ravel()
-
-
-def executions(logs: list[Log]) -> tuple[Ints, Ints]:
-    """Return size and duration, ns, of each execution: once each, however many requests it held."""
-    sizes, durations = [], []
-    for log in logs:
-        known = log.take(log.answered & (log.started_at > 0) & (log.completed_at > 0))
-        names, replica = np.unique(known.replica.astype(str), return_inverse=True)
-        del names
-        keys = np.stack([replica, known.started_at, known.completed_at], axis=1)
-        _, first = np.unique(keys, axis=0, return_index=True)
-        sizes.append(known.batch_size[first])
-        durations.append((known.completed_at - known.started_at)[first])
-    return np.concatenate(sizes), np.concatenate(durations)
-
-
-def _rates(loads: FitLoads, slots: int) -> NDArray[np.float64]:
-    """Return the requests a second that queries of one size of the sweep were answered at.
-
-    What each further request of a query adds to the time until the last one is answered; not the
-    time from first to last answer: those that leave together hold up the first one too. Of the
-    sizes that fill all slots several times the slowest counts: what a burst saves, as requests
-    that arrive together share the turns of event loops, a stream does not.
-    """
-    alone = float(np.median(loads.single.latency[loads.single.answered]))
-    sizes = [size for size in loads.sweep if size >= 4 * slots] or [max(loads.sweep)]
-    found = [rates for size in sizes if len(rates := _of_queries(loads.sweep[size], alone))]
-    if not found:
-        raise ModelFailedError(
-            "a fit needs a sweep with queries of at least two answered requests: got "
-            f"{sum(int(loads.sweep[size].answered.sum()) for size in sizes)} answers in the "
-            "largest queries."
-        )
-    return min(found, key=lambda rates: float(np.median(rates)))
-
-
-def _of_queries(log: Log, alone: float) -> NDArray[np.float64]:
-    rates = []
-    for query in np.unique(log.query):
-        late = log.latency[(log.query == query) & log.answered]
-        if len(late) > 1 and late.max() > alone:
-            rates.append((len(late) - 1) * _SECOND / float(late.max() - alone))
-    return np.array(rates)
 
 
 def _slots(deployment: Deployment) -> int:

@@ -91,8 +91,16 @@ def test_a_model_faster_than_the_system_around_it_is_one_server_for_all() -> Non
     fit = fit_to(FitLoads(as_seen(single), {16: as_seen(sweep[16])}), config())
     assert fit.bottleneck == "overhead"
     assert fit.capacity == pytest.approx(500, rel=0.01)
-    assert fit.service == pytest.approx([2 * MS] * 8, abs=US)
+    assert fit.service == pytest.approx([2 * MS] * 8 * 15, abs=US)
     assert np.median(fit.out + fit.back) + 2 * MS == pytest.approx(4 * MS, abs=US)
+    # as uneven as the answers of a query are: a mean of 3 ms, from 1 to 5
+    drawn = np.random.Generator(np.random.Philox(5)).integers(MS, 5 * MS, 40 + 8 * 16)
+    backend = HandBackend(clock, lambda n: int(drawn[n]), replicas=1, out=MS, back=MS)
+    single = drive.single_stream(backend, ROWS, 40, clock.pacer)
+    sweep = {16: drive.multi_stream(backend, ROWS, 8, 16, clock.pacer)}
+    uneven = fit_to(FitLoads(as_seen(single), {16: as_seen(sweep[16])}), config())
+    assert uneven.service.mean() == pytest.approx(1e9 / uneven.capacity, rel=1e-3)
+    assert uneven.service.std() / uneven.service.mean() == pytest.approx(4 / 12**0.5 / 3, rel=0.1)
 
 
 def test_part_of_the_way_there_is_the_routers_message_and_none_is_lost(tmp_path: Path) -> None:
