@@ -43,7 +43,7 @@ class PowerOfTwoRouter(_Counting, PowerOfTwoChoicesRequestRouter):  # type: igno
     """Ray's own: the shorter queue of two replicas that are drawn."""
 
 
-class _WokenRouter(FIFOMixin, _Counting):
+class _WokenRouter(FIFOMixin, _Counting):  # type: ignore[misc]
     """A router whose waiting requests look again as soon as an answer frees a slot.
 
     Ray's own only sleeps, up to half a second, while a replica may be idle.
