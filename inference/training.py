@@ -70,14 +70,13 @@ def train_xgboost(
         InputError: If there is nothing to train on, or XGBoost refuses a parameter.
     """
     _check(values, labels, feature_names, rounds)
-    settings = {"objective": "reg:squarederror", "tree_method": "hist", "seed": 0, **params}
-    settings["nthread"] = 1
+    settings = _settings(params)
     parts = (values, labels) if validation is None else (values, labels, *validation)
     recipe = _recipe(parts, feature_names, settings, rounds, provenance)
     model = registered_before(registry, model_name, recipe)
     if model is not None:
         return TrainedModel(model, json.loads(model.tags["lightcone.metrics"]), reused=True)
-    booster = _fit(values, labels, feature_names, settings, rounds)
+    booster = fit_booster(values, labels, feature_names, settings, rounds)
     metrics = metrics_of(booster.inplace_predict, "train", values, labels)
     if validation is not None and len(validation[1]):
         metrics |= metrics_of(booster.inplace_predict, "validation", *validation)
@@ -137,11 +136,22 @@ def _recipe(
     return digest.hexdigest()
 
 
-def _fit(
-    values: Floats, labels: Floats, names: Sequence[str], settings: dict[str, Any], rounds: int
+def _settings(params: Mapping[str, Any]) -> dict[str, Any]:
+    given = {"objective": "reg:squarederror", "tree_method": "hist", "seed": 0, **params}
+    return given | {"nthread": 1}
+
+
+def fit_booster(
+    values: Floats, labels: Floats, names: Sequence[str], params: Mapping[str, Any], rounds: int
 ) -> Any:
+    """Return a fitted `xgboost.Booster`: the same bits for the same rows and parameters.
+
+    Raises:
+        InputError: If XGBoost refuses a parameter.
+    """
     import xgboost
 
+    settings = _settings(params)
     data = xgboost.DMatrix(values, labels, feature_names=list(names), nthread=1)
     try:
         # its verbosity is the process's: at 0, a parameter it does not know passes unseen

@@ -39,8 +39,8 @@ def validate(
         bool, typer.Option("--measure-only", help="Keep the logs; compute from them later.")
     ] = False,
     models: Annotated[
-        str, typer.Option(help="`sleeping`, `scenario`, or both with a comma between.")
-    ] = "sleeping,scenario",
+        str, typer.Option(help="`sleeping`, `heavy`, `scenario`: with a comma between.")
+    ] = "sleeping,heavy,scenario",
     sleep: Annotated[
         str, typer.Option(help="How long the sleeping model takes, a latency in YAML.")
     ] = SLEEP,
@@ -48,6 +48,10 @@ def validate(
         Optional[int],  # noqa: UP045
         typer.Option(min=1, help="Its replicas; by default the scenario's."),
     ] = None,
+    heavy_rows: Annotated[
+        int,
+        typer.Option(min=1, help="Rows that the heavy model, 2000 trees, is asked about at once."),
+    ] = 256,
     backend: RealOrLocal = "ray_serve",
     pairs: Annotated[
         int, typer.Option(min=1, help="Traces of each load, each driven twice; 5 for a floor.")
@@ -55,7 +59,7 @@ def validate(
     requests: Annotated[int, typer.Option(min=20, help="Requests of a trace.")] = 500,
     single: Annotated[
         int, typer.Option(min=20, help="Requests, one at a time, that the fit is made of.")
-    ] = 400,
+    ] = 1200,
     address: Address = None,
     loop: Loop = None,
     set_: Overrides = None,
@@ -81,6 +85,7 @@ def validate(
         asked = {
             "models": [part.strip() for part in models.split(",")],
             "sleep": (sleep, sleep_replicas),
+            "heavy": heavy_rows,
             "amounts": (pairs, requests, single),
             "backend": (backend, address),
         }
@@ -150,14 +155,19 @@ def _measure(
 def _subjects(
     scenario: Scenario, loop: str, file: str, folder: Path, asked: dict[str, Any], rows: int
 ) -> dict[str, Subject]:
+    from backtester.measured.heavy import heavy_subject
     from backtester.measured.subject import scenario_subject, sleeping_subject
 
     found = {}
+    config = scenario.inference_config[loop]
     for model in asked["models"]:
         if model == "scenario":
             found[model] = scenario_subject(scenario, loop, file)
+        elif model == "heavy":
+            found[model] = heavy_subject(
+                scenario, config, asked["heavy"], folder / model, asked["amounts"][1]
+            )
         else:
             time, replicas = asked["sleep"]
-            config = scenario.inference_config[loop]
             found[model] = sleeping_subject(config, time, replicas, folder / model, rows)
     return found

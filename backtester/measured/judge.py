@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 __all__ = ["FILES", "JSON_FILE", "PICTURE", "TRIALS", "judge"]
 
-TRIALS = ("sleeping", "scenario")
+TRIALS = ("sleeping", "heavy", "scenario")
 JSON_FILE = "validation.json"
 PICTURE = "error-map.png"
 FILES = (*TRIALS, JSON_FILE, PICTURE)

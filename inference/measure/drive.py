@@ -9,9 +9,11 @@ down cannot hide it (coordinated omission).
 from __future__ import annotations
 
 import gc
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from concurrent.futures import wait as wait_for
+from contextlib import contextmanager
 from threading import Event
 from typing import Final, NamedTuple
 
@@ -36,11 +38,29 @@ ANSWER_WITHIN_S: Final = 60.0
 LEAD_NS: Final = 20_000_000
 """From the start of a load to its first possible request."""
 
+SWITCH_S: Final = 0.0002
+"""How long the client's thread may go on while the generator's request is due; Python's 5 ms are
+longer than what is measured."""
+
 _NEVER_SET: Final = Event()
 
 
 def _nap(duration_ns: int) -> None:
     _NEVER_SET.wait(duration_ns / 1e9)
+
+
+@contextmanager
+def _undisturbed() -> Iterator[None]:
+    """Keep garbage collection of what is there, and slow turns of threads, out of a load."""
+    gc.collect()
+    gc.freeze()
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(SWITCH_S)
+    try:
+        yield
+    finally:
+        sys.setswitchinterval(interval)
+        gc.unfreeze()
 
 
 class Pacer(NamedTuple):
@@ -105,14 +125,15 @@ def multi_stream(
     """
     built = LogBuilder()
     pauses = gaps(pause_ns, queries, seed, "measure/pauses")
-    for query in range(queries):
-        due = pacer.wait_until(pacer.read() + int(pauses[query]))
-        sent = [
-            (pacer.read(), backend.submit(rows[(query * size + i) % len(rows)]))
-            for i in range(size)
-        ]
-        for submitted_at, future in sent:
-            built.add(query, due, submitted_at, _reply(future, submitted_at, pacer))
+    with _undisturbed():
+        for query in range(queries):
+            due = pacer.wait_until(pacer.read() + int(pauses[query]))
+            sent = [
+                (pacer.read(), backend.submit(rows[(query * size + i) % len(rows)]))
+                for i in range(size)
+            ]
+            for submitted_at, future in sent:
+                built.add(query, due, submitted_at, _reply(future, submitted_at, pacer))
     return built.build()
 
 
@@ -126,15 +147,15 @@ def server(backend: Backend, rows: Floats, arrivals: Arrivals, pacer: Pacer = PA
 
     What the generator was late is in the log. See `single_stream`.
     """
-    gc.collect()  # not in the middle of a load
-    start = pacer.read() + LEAD_NS
     sent: list[tuple[int, int, Future[Reply]]] = []
     count = len(rows)
-    for place, offset in enumerate(arrivals.at.tolist()):
-        due = start + offset
-        submitted_at = pacer.wait_until(due)
-        sent.append((due, submitted_at, backend.submit(rows[place % count])))
-    wait_for([future for _, _, future in sent], ANSWER_WITHIN_S)
+    with _undisturbed():
+        start = pacer.read() + LEAD_NS
+        for place, offset in enumerate(arrivals.at.tolist()):
+            due = start + offset
+            submitted_at = pacer.wait_until(due)
+            sent.append((due, submitted_at, backend.submit(rows[place % count])))
+        wait_for([future for _, _, future in sent], ANSWER_WITHIN_S)
     built = LogBuilder()
     for due, submitted_at, future in sent:
         built.add(0, due, submitted_at, _reply(future, submitted_at, pacer))

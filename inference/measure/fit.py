@@ -5,13 +5,15 @@ once. What other loads do is for the simulation to foretell.
 
 Two things can hold requests up. Where the *replicas* do, their service time is the simulated one,
 and Ray's way there and back are delays. A replica is not free at once when its model is done: what
-it takes from one execution to the next, seen in the sweep, holds it as well. Half of the way there
-is taken for the message from router to replica, and what the router knows is as old as that.
+it takes from one execution to the next, seen in the sweep, holds it as well. A model that has
+rested may be slower than one that is kept at it: what it takes longer is put before the execution,
+where whoever finds it idle waits for it, and those behind wait no second time. Half of the way
+there is taken for the message from router to replica, and what the router knows is as old as that.
 
 Where the model is faster than the system around it, what serves one request after the other is that
 system: client, router and event loops (*overhead*). For servers in a row, each with a constant
 time, waiting is that of the slowest alone (Friedman 1965): it is simulated as one replica, all
-other time as delay.
+other time as delay. Its times are as uneven as those between the answers of a query.
 """
 
 from __future__ import annotations
@@ -25,7 +27,13 @@ from numpy.typing import NDArray
 from inference.config import InferenceConfig
 from inference.errors import ModelFailedError
 from inference.measure.log import Log
-from inference.schedule import Outcome
+from inference.measure.sweeps import (
+    answers_apart,
+    executions,
+    rest_of,
+    swept_capacity,
+    turnarounds,
+)
 from inference.serving.policies.deployment import Deployment
 
 __all__ = ["Fit", "FitLoads", "fit_to", "fitted_config", "write_fit"]
@@ -36,10 +44,8 @@ _SECOND: Final = 1e9
 SLOWER: Final = 0.4
 """The sweep must reach this share of what the replicas could serve, or the overhead is to blame."""
 
-ARRIVED_NS: Final = 20_000_000
-"""A request that was sent so long before an execution ended had arrived by then."""
-
 TURNS: Final = 20
+"""Turnarounds that stand for all of them."""
 
 NETWORK_FILE: Final = "network.parquet"
 SERVICE_FILE: Final = "service.parquet"
@@ -89,10 +95,13 @@ def fit_to(loads: FitLoads, deployment: Deployment) -> Fit:
             f"a fit needs at least 10 answers with the replica's stamps: got {len(legs['service'])}"
             f" of {len(loads.single.number)} requests. Measure more, or on the replica's own host."
         )
+    sweep = list(loads.sweep.values())
+    rest = rest_of(single, sweep)
+    service = np.where(sizes == 1, np.maximum(service - rest, 0), service)
     slots = _slot_capacity(sizes, service, deployment)
-    between = turnarounds(list(loads.sweep.values()))
+    between = turnarounds(sweep)
     held_ns = int(np.median(between)) if len(between) else 0
-    swept = swept_capacity(loads)
+    swept, log = swept_capacity(single, loads.sweep, _slots(deployment))
     facts = {
         "slot_capacity": slots,
         "swept_capacity": swept,
@@ -101,18 +110,19 @@ def fit_to(loads: FitLoads, deployment: Deployment) -> Fit:
         "out_p50_ns": float(np.median(legs["out"])),
         "back_p50_ns": float(np.median(legs["back"])),
         "turnaround_p50_ns": float(held_ns),
+        "rest_ns": float(rest),
     }
     if swept >= SLOWER * slots:
         sizes, service = _held(sizes, service, between)
         back = np.maximum(legs["back"] - held_ns, 0)
         slots = _slot_capacity(sizes, service, deployment)
         hop = int(np.median(legs["out"])) // 2 if deployment.router.kind == "power_of_two" else 0
-        out = np.maximum(legs["out"] - hop, 0)
+        out = np.maximum(legs["out"] - hop, 0) + rest
         return Fit("replicas", slots, sizes, service, out, back, hop, facts)
-    held = np.rint(_SECOND / _rates(loads)).astype(np.int64)
-    rest = np.maximum(single.latency.astype(np.int64) - int(np.median(held)), 0)
-    back = np.minimum(legs["back"], rest)
-    return Fit("overhead", swept, np.ones_like(held), held, rest - back, back, 0, facts)
+    held = answers_apart(log, _SECOND / swept)
+    left = np.maximum(single.latency.astype(np.int64) - round(_SECOND / swept), 0)
+    back = np.minimum(legs["back"], left)
+    return Fit("overhead", swept, np.ones_like(held), held, left - back, back, 0, facts)
 
 
 def _by_size(single: Log, sweep: list[Log]) -> tuple[Ints, Ints]:
@@ -124,25 +134,6 @@ def _by_size(single: Log, sweep: list[Log]) -> tuple[Ints, Ints]:
     sizes, service = executions(sweep)
     larger = ~np.isin(sizes, alone)
     return np.concatenate([alone, sizes[larger]]), np.concatenate([took, service[larger]])
-
-
-def turnarounds(logs: list[Log]) -> Ints:
-    """Return how long replicas took from one execution to the next while one was waiting, ns.
-
-    Meanwhile a replica's event loop sends an answer and takes the next request: the model is done,
-    the replica is not.
-    """
-    found = []
-    for log in logs:
-        known = log.take(log.answered & (log.started_at > 0) & (log.completed_at > 0))
-        for replica in np.unique(known.replica.astype(str)):
-            own = known.take(known.replica.astype(str) == replica)
-            _, first = np.unique(own.started_at, return_index=True)
-            own = own.take(first)
-            waited = own.sent_at[1:] + ARRIVED_NS < own.completed_at[:-1]
-            gap = own.started_at[1:] - own.completed_at[:-1]
-            found.append(gap[waited & (gap >= 0)])
-    return np.concatenate(found) if found else np.zeros(0, np.int64)
 
 
 def _held(sizes: Ints, service: Ints, between: Ints) -> tuple[Ints, Ints]:
@@ -158,51 +149,16 @@ def _held(sizes: Ints, service: Ints, between: Ints) -> tuple[Ints, Ints]:
     return np.repeat(sizes, TURNS), (service[:, None] + each[None, :]).ravel()
 
 
-def executions(logs: list[Log]) -> tuple[Ints, Ints]:
-    """Return size and duration, ns, of each execution: once each, however many requests it held."""
-    sizes, durations = [], []
-    for log in logs:
-        known = log.take(log.answered & (log.started_at > 0) & (log.completed_at > 0))
-        names, replica = np.unique(known.replica.astype(str), return_inverse=True)
-        del names
-        keys = np.stack([replica, known.started_at, known.completed_at], axis=1)
-        _, first = np.unique(keys, axis=0, return_index=True)
-        sizes.append(known.batch_size[first])
-        durations.append((known.completed_at - known.started_at)[first])
-    return np.concatenate(sizes), np.concatenate(durations)
-
-
-def swept_capacity(loads: FitLoads) -> float:
-    """Return the requests a second that the largest queries of a sweep were answered at.
-
-    What each further request of a query adds to the time until the last one is answered; not the
-    time from first to last answer: those that leave together hold up the first one too.
-    """
-    return float(np.median(_rates(loads)))
-
-
-def _rates(loads: FitLoads) -> NDArray[np.float64]:
-    log = loads.sweep[max(loads.sweep)]
-    alone = float(np.median(loads.single.latency[loads.single.answered]))
-    rates = []
-    for query in np.unique(log.query):
-        late = log.latency[(log.query == query) & log.answered]
-        if len(late) > 1 and late.max() > alone:
-            rates.append((len(late) - 1) * _SECOND / float(late.max() - alone))
-    if not rates:
-        raise ModelFailedError(
-            "a fit needs a sweep with queries of at least two answered requests: got "
-            f"{int((log.outcome == Outcome.COMPLETED).sum())} answers in the largest queries."
-        )
-    return np.array(rates)
+def _slots(deployment: Deployment) -> int:
+    batching = deployment.batching
+    at_once = deployment.ongoing_limit if batching is None else batching.executions
+    return deployment.start_replicas * at_once
 
 
 def _slot_capacity(sizes: Ints, service: Ints, deployment: Deployment) -> float:
     """Return the requests a second that the replicas alone could serve, in the best batches."""
-    batching = deployment.batching
-    at_once = deployment.ongoing_limit if batching is None else batching.executions
     best = max(size / float(service[sizes == size].mean()) for size in np.unique(sizes))
-    return deployment.start_replicas * at_once * best * _SECOND
+    return _slots(deployment) * best * _SECOND
 
 
 def write_fit(fit: Fit, folder: Path) -> None:

@@ -63,16 +63,22 @@ DEFAULT_LOADS: Final = (
 class Amounts(NamedTuple):
     """How much is measured.
 
-    Each load has `pairs` traces, each driven twice: 5 pairs of 500 requests are 5000 of a cell.
+    Each load has `pairs` traces, each driven twice: 5 pairs of 500 requests are 5000 of a cell. Of
+    the `single` requests, one at a time, as many are asked before the loads as after each pair.
     """
 
-    single: int = 400
+    single: int = 1200
     pause_ns: int = 10_000_000
     queries: int = 40
     sizes: tuple[int, ...] = (2, 4, 8, 16, 32)
     pairs: int = 5
     requests: int = 500
     warm_up: int = 100
+
+    @property
+    def block(self) -> int:
+        """Requests, one at a time, between two pairs; a fit needs ten."""
+        return max(-(-self.single // (self.pairs + 1)), 10)
 
 
 class Trial(NamedTuple):
@@ -96,14 +102,23 @@ def measure_fit(
     fill the deployment: without, everything stays warm, and answers sooner than it will.
     """
     drive.warm_up(backend, rows, amounts.warm_up, pacer)
-    single = drive.single_stream(
-        backend, rows, amounts.single, pacer, pause_ns=amounts.pause_ns, seed=seed
-    )
+    single = _single_block(backend, rows, amounts, 0, seed, pacer)
     sweep = {
         size: drive.multi_stream(backend, rows, max(amounts.queries * 2 // size, 8), size, pacer)
         for size in amounts.sizes
     }
     return FitLoads(single, sweep)
+
+
+def _single_block(
+    backend: Backend, rows: Floats, amounts: Amounts, block: int, seed: int, pacer: Pacer
+) -> Log:
+    """Ask about one row after the other; a block has rows of its own, if they suffice."""
+    own = np.roll(rows, -block * amounts.block, axis=0)
+    pause = amounts.pause_ns
+    return drive.single_stream(
+        backend, own, amounts.block, pacer, pause_ns=pause, seed=seed + block
+    )
 
 
 def measure_trial(
@@ -124,7 +139,8 @@ def measure_trial(
     """Measure a deployment for a fit, then under loads that the fit does not see, and keep all.
 
     The two runs of a pair lie a whole round of the other loads apart, so that what is slow for a
-    while is slow for one of them.
+    while is slow for one of them. After each pair some more requests go one at a time: a host that
+    changes meanwhile has changed for the fit, too.
 
     Args:
         backend: The running deployment.
@@ -152,6 +168,7 @@ def measure_trial(
     }
     runs: dict[str, list[list[Log]]] = {load.name: [] for load in loads}
     told: list[dict[str, Any]] = []
+    singles = [fit_loads.single]
     for pair in range(amounts.pairs):
         own = np.roll(rows, -pair * amounts.requests, axis=0)
         for run in range(2):
@@ -163,6 +180,8 @@ def measure_trial(
                 told.append(_told(load, pair, run, log, traces[load][pair], host))
                 if progress is not None:
                     progress(len(told), amounts.pairs * 2 * len(loads))
+        singles.append(_single_block(backend, rows, amounts, pair + 1, seed, pacer))
+    fit_loads = FitLoads(join_logs(singles), fit_loads.sweep)
     content = {
         "name": name,
         "about": about,

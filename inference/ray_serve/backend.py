@@ -70,6 +70,8 @@ class RayServeBackend:
         self.application = application
         self._cluster = cluster
         self._handle = serve.get_app_handle(application)
+        # a chunk of rows may be larger than a message over gRPC
+        self._bulk = self._handle.options(method_name="predict_many", _by_reference=True)
         self._clock = steady_clock_id()
         self._loop = asyncio.new_event_loop()
         self._lock = threading.Lock()
@@ -284,7 +286,7 @@ class RayServeBackend:
 
         while True:
             try:
-                found = await self._handle.predict_many.remote(content, count)
+                found = await self._bulk.remote(content, count)
             except BackPressureError:
                 await asyncio.sleep(0.01)
             else:

@@ -125,8 +125,7 @@ def _application(deployment: Deployment, spec: ReplicaModel) -> Any:
     from ray import serve
 
     batching = deployment.batching
-    alone = batching is None and deployment.ongoing_limit == 1
-    blocking = alone or (isinstance(batching, RayBatching) and batching.function == "blocking")
+    blocking = isinstance(batching, RayBatching) and batching.function == "blocking"
     width = deployment.ongoing_limit if batching is None else batching.executions
     hangs_after = deployment.health_check_timeout
     arguments = (spec, width, blocking, batch_options(deployment), hangs_after)

@@ -20,6 +20,10 @@ from contextlib import suppress
 from pathlib import Path
 
 SNAPSHOT_S = 0.5
+RARELY_S = 5.0
+"""Between two looks at all processes, once Ray is up: a look takes 10 ms of a processor. What comes
+later are workers, which end by themselves when Ray's servers do."""
+LOOKS_OFTEN = 60
 GRACE_S = 3.0
 """For Ray to end its processes by itself."""
 
@@ -64,9 +68,11 @@ def living(family: set[Identity]) -> set[Identity]:
 def watch(pid: int, folder: str) -> None:
     """Wait until standard input ends, then end the family and remove the folder."""
     family: set[Identity] = set()
-    while not select.select([0], [], [], SNAPSHOT_S)[0]:
+    looks = 0
+    while not select.select([0], [], [], SNAPSHOT_S if looks < LOOKS_OFTEN else RARELY_S)[0]:
         family |= descendants(pid, folder)
         family = living(family)
+        looks += 1
     waited = 0.0
     while living(family) and waited < GRACE_S:
         select.select([], [], [], 0.1)

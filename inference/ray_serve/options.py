@@ -20,10 +20,10 @@ __all__ = ["batch_options", "check_servable", "serve_options", "simulated_only"]
 
 _SECOND = 1e9
 _ROUTERS = {
+    "power_of_two": "inference.ray_serve.routers.PowerOfTwoRouter",
     "round_robin": "inference.ray_serve.routers.RoundRobinRouter",
     "least_loaded": "inference.ray_serve.routers.LeastLoadedRouter",
 }
-"""Our own; `power_of_two` is what Ray Serve does by itself."""
 
 _SIMULATED = (
     "service_time",
@@ -49,10 +49,8 @@ def serve_options(deployment: Deployment) -> dict[str, Any]:
         "graceful_shutdown_wait_loop_s": 0.1,
         "max_constructor_retry_count": 1,
         "logging_config": {"log_level": "WARNING", "enable_access_log": False},
+        "request_router_config": {"request_router_class": _ROUTERS[deployment.router.kind]},
     }
-    router = _ROUTERS.get(deployment.router.kind)
-    if router is not None:
-        options["request_router_config"] = {"request_router_class": router}
     scaling = deployment.autoscaling_config
     if scaling is None:
         options["num_replicas"] = deployment.num_replicas
@@ -62,9 +60,12 @@ def serve_options(deployment: Deployment) -> dict[str, Any]:
 
 
 def batch_options(deployment: Deployment) -> dict[str, Any] | None:
-    """Return the keyword arguments of `serve.batch`, or None where requests are served alone."""
+    """Return the keyword arguments of `serve.batch`, or None where requests are served alone.
+
+    Batches of one need no `serve.batch`: they wait for the threads of the model, first come first.
+    """
     batching = deployment.batching
-    if not isinstance(batching, RayBatching):
+    if not isinstance(batching, RayBatching) or batching.max_batch_size == 1:
         return None
     return {
         "max_batch_size": batching.max_batch_size,

@@ -1,4 +1,4 @@
-"""Round robin and least loaded, through Ray Serve's custom request routers.
+"""The three ways to choose a replica, as Ray Serve's custom request routers.
 
 Ray imports this file where a deployment's handle lives, and nothing else of ours does.
 """
@@ -9,12 +9,41 @@ import asyncio
 from contextlib import suppress
 from typing import Any
 
+from ray.serve._private.request_router import PowerOfTwoChoicesRequestRouter
 from ray.serve.request_router import FIFOMixin, RequestRouter
 
-__all__ = ["LeastLoadedRouter", "RoundRobinRouter"]
+__all__ = ["LeastLoadedRouter", "PowerOfTwoRouter", "RoundRobinRouter"]
 
 
-class _WokenRouter(FIFOMixin, RequestRouter):  # type: ignore[misc]
+class _Counting(RequestRouter):  # type: ignore[misc]
+    """Keeps its own count of what a replica has, from what was sent there and what came back.
+
+    With each answer a replica also says how many requests it had when it *took* this one. Over
+    gRPC that arrives together with the answer, when it is older than what the router knows.
+    """
+
+    def initialize_state(self, **kwargs: Any) -> None:
+        """Start with nothing counted."""
+        super().initialize_state(**kwargs)
+        self._counted: int | None = None
+
+    def on_new_queue_len_info(self, replica_id: Any, num_ongoing_requests: int) -> None:
+        """Take what a replica says; it stands if it is why the replica refused."""
+        self._counted = self._replica_queue_len_cache.get(replica_id)
+        super().on_new_queue_len_info(replica_id, num_ongoing_requests)
+
+    def on_request_routed(self, pending_request: Any, replica_id: Any, result: Any) -> None:
+        """Go back to the own count: Ray calls this right after, where the replica accepted."""
+        super().on_request_routed(pending_request, replica_id, result)
+        if self._counted is not None:
+            self._replica_queue_len_cache.update(replica_id, self._counted)
+
+
+class PowerOfTwoRouter(_Counting, PowerOfTwoChoicesRequestRouter):  # type: ignore[misc]
+    """Ray's own: the shorter queue of two replicas that are drawn."""
+
+
+class _WokenRouter(FIFOMixin, _Counting):  # type: ignore[misc]
     """A router whose waiting requests look again as soon as an answer frees a slot.
 
     Ray's own only sleeps, up to half a second, while a replica may be idle.
@@ -22,6 +51,7 @@ class _WokenRouter(FIFOMixin, RequestRouter):  # type: ignore[misc]
 
     def initialize_state(self, **kwargs: Any) -> None:
         """Start with nobody waiting."""
+        super().initialize_state(**kwargs)
         self._freed: asyncio.Event | None = None
 
     def on_request_completed(self, replica_id: Any, internal_request_id: str) -> None:

@@ -15,6 +15,7 @@ import yaml
 from backtester.measured.effect import laid_out, matched_orders
 from backtester.scenario import load_scenario
 from inference.measure import trial
+from inference.measure.cross_section import CrossSectionPredictor, cross_sections
 from inference.measure.log import Log, read_log
 from tests.backtester.test_cli_models import LOOP, code, mapping, workshop
 from tests.inference.measure.hand import MS
@@ -24,6 +25,7 @@ __all__ = ["workshop"]
 pytestmark = pytest.mark.slow
 
 QUICKLY = ("--pairs", "2", "--requests", "40", "--single", "30", "--sleep", "1ms")
+MODELS = ("--heavy-rows", "4")
 
 
 @pytest.fixture(scope="module")
@@ -47,13 +49,13 @@ def write(**settings: Any) -> None:
 
 @pytest.fixture(scope="module")
 def validated(trained: Path) -> Path:
-    """Validate both models on threads of this process, after a short warm-up and sweep."""
+    """Validate all three models on threads of this process, after a short warm-up and sweep."""
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(trained)
         few = partial(trial.Amounts, queries=8, sizes=(2, 8), warm_up=10)
         patch.setattr(trial, "Amounts", few)
         write()
-        code("validate", "small.yaml", "--backend", "local", "--out", "v", *QUICKLY)
+        code("validate", "small.yaml", "--backend", "local", "--out", "v", *QUICKLY, *MODELS)
     return trained / "v"
 
 
@@ -96,14 +98,15 @@ def test_rows_of_a_scenario_without_training_are_made_up_and_it_says_so(
 
 def test_a_validation_accounts_for_every_request(validated: Path) -> None:
     content = json.loads((validated / "validation.json").read_text())
-    assert [one["name"] for one in content["trials"]] == ["sleeping", "small"]
+    assert [one["name"] for one in content["trials"]] == ["sleeping", "heavy", "small"]
     for one in content["trials"]:
         names = [load["load"] for load in one["loads"]]
         assert names == ["poisson 0.3", "poisson 0.5", "poisson 0.7", "bursts 0.5", "market 0.5"]
         assert all(load["requests"] == 160 for load in one["loads"])
         assert all(load["unanswered"] == 0 for load in one["loads"])
-    assert sum(content["counts"].values()) == 30
+    assert sum(content["counts"].values()) == 45
     assert "no model" in content["trials"][0]["about"]
+    assert "2000 trees, 4 rows a request" in content["trials"][1]["about"]
     assert (validated / "error-map.png").stat().st_size > 10_000
 
 
@@ -130,6 +133,22 @@ def test_a_sleeping_model_sleeps_what_its_rows_say(validated: Path) -> None:
     assert (log.value == MS).all()  # it answers how long it meant to sleep
     slept = log.completed_at - log.started_at
     assert (slept >= MS).all()
+
+
+def test_the_heavy_model_answers_with_the_mean_of_what_xgboost_says(validated: Path) -> None:
+    import xgboost
+
+    folder = validated / "heavy" / "model"
+    booster = xgboost.Booster(model_file=str(folder / "model.ubj"))
+    predictor = CrossSectionPredictor.load(folder)
+    rows = np.random.Generator(np.random.Philox(4)).normal(size=(9, len(booster.feature_names)))
+    asked = cross_sections(rows, 4, range(7))
+    assert asked.shape == (7, 4 * len(booster.feature_names))
+    assert predictor.feature_names[-1] == f"{booster.feature_names[-1]}@3"
+    each = booster.inplace_predict(rows).astype(np.float64)
+    means = [np.mean([each[(place + i) % 9] for i in range(4)]) for place in range(7)]
+    np.testing.assert_array_equal(predictor.predict(asked), means)
+    assert predictor.predict(asked[3:4])[0] == predictor.predict(asked)[3]
 
 
 def test_the_error_is_carried_through_to_the_strategy(validated: Path) -> None:

@@ -80,7 +80,7 @@ def test_ray_serve_takes_every_option_with_the_meaning_it_has_here(ray: Any, rou
     assert made.ray_actor_options["num_cpus"] == 0.1
     assert made.ray_actor_options["num_gpus"] == 0.5
     assert made.ray_actor_options["resources"] == {"fast": 1}
-    assert taken.request_router_config.is_default_request_router() == (router == "power_of_two")
+    assert not taken.request_router_config.is_default_request_router()
 
     scaled = ray.serve.deployment(**serve_options(config(autoscaling_config=SCALING)))(Moody)
     scaling = scaled._deployment_config.autoscaling_config
@@ -98,6 +98,47 @@ def test_batching_becomes_the_arguments_of_serve_batch() -> None:
         "max_concurrent_batches": 1,
     }
     assert batch_options(config()) is None
+    # batches of one wait for the model's threads: what `serve.batch` would add is a queue of tasks
+    assert batch_options(config(batching=batching | {"max_batch_size": 1})) is None
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["PowerOfTwoRouter", "RoundRobinRouter", "LeastLoadedRouter"])
+def test_a_router_counts_what_is_under_way_whatever_an_old_report_says(ray: Any, name: str) -> None:
+    from ray.serve._private.common import DeploymentHandleSource, DeploymentID, ReplicaID
+
+    from inference.ray_serve import routers
+
+    async def counted() -> list[int]:
+        deployment = DeploymentID("model", "mid")
+        replica = ReplicaID("one", deployment)
+        router = getattr(routers, name)(
+            deployment_id=deployment,
+            handle_source=DeploymentHandleSource.UNKNOWN,
+            self_actor_id="",
+            use_replica_queue_len_cache=True,
+        )
+        router.initialize_state()
+        found: list[int] = []
+
+        def note() -> None:
+            found.append(router.replica_queue_len_cache.get(replica))
+
+        for _ in range(3):
+            router.on_send_request(replica)
+        note()
+        # the first answer: with it comes what the replica had when it took the request
+        router.on_new_queue_len_info(replica, 1)
+        router.on_request_routed(None, replica, None)
+        router.decrement_queue_len_cache(replica)
+        note()
+        # a refusal: it has what others sent as well
+        router.on_send_request(replica)
+        router.on_new_queue_len_info(replica, 64)
+        note()
+        return found
+
+    assert asyncio.run(counted()) == [3, 2, 64]
 
 
 def test_what_ray_serve_does_not_do_is_refused_with_the_variant_that_asks() -> None:

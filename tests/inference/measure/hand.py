@@ -53,7 +53,8 @@ class HandBackend:
     """Replicas in turn, each serving one request after the other, first come, first served.
 
     Lindley's recursion, written down here anew: it shares nothing with the simulated stack. `holds`
-    is how long a replica is not free after an answer has left it.
+    is how long a replica is not free after an answer has left it, `rest` how much longer it takes
+    for a request that finds it idle.
     """
 
     feature_names = ("request",)
@@ -67,12 +68,13 @@ class HandBackend:
         out: int = MS,
         back: int = MS,
         holds: int = 0,
+        rest: int = 0,
         submit_takes: int = 0,
         fails: Callable[[int], bool] = lambda number: False,
     ) -> None:
         self.clock, self.service, self.out, self.back = clock, service, out, back
         self.free = [0] * replicas
-        self.holds = holds
+        self.holds, self.rest = holds, rest
         self.submit_takes, self.fails = submit_takes, fails
         self.sent: list[int] = []
         self.asked: list[float] = []
@@ -85,7 +87,8 @@ class HandBackend:
         self.clock.now += self.submit_takes
         replica = number % len(self.free)
         started = max(sent + self.out, self.free[replica])
-        completed = started + self.service(number)
+        idle = started == sent + self.out
+        completed = started + self.service(number) + (self.rest if idle else 0)
         self.free[replica] = completed + self.holds
         outcome = Outcome.FAILED if self.fails(number) else Outcome.COMPLETED
         value = float(values[0])

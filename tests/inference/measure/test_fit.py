@@ -12,6 +12,7 @@ from inference.config import InferenceConfig
 from inference.errors import ModelFailedError
 from inference.measure import drive
 from inference.measure.fit import Fit, FitLoads, fit_to, fitted_config, write_fit
+from inference.measure.loads import poisson
 from inference.measure.simulate import simulate
 from inference.rows import MISSING
 from tests.inference.measure.hand import MS, HandBackend, HandClock
@@ -57,6 +58,26 @@ def test_what_a_replica_takes_between_two_executions_holds_it_and_no_single_requ
     assert np.median(fit.out + fit.back) + 32 * MS == pytest.approx(34 * MS, abs=300)
 
 
+@pytest.mark.slow
+def test_a_replica_that_is_slower_after_a_rest_is_so_once_for_all_who_wait(tmp_path: Path) -> None:
+    clock = HandClock()
+    given = {"replicas": 1, "out": 2 * MS, "back": MS, "rest": 4 * MS}
+    backend = HandBackend(clock, lambda n: 30 * MS, **given)
+    single = drive.single_stream(backend, ROWS, 40, clock.pacer, pause_ns=MS)
+    sweep = {16: drive.multi_stream(backend, ROWS, 8, 16, clock.pacer)}
+    fit = fit_to(FitLoads(single, sweep), config(num_replicas=1))
+    assert fit.facts["rest_ns"] == pytest.approx(4 * MS, abs=200)
+    assert fit.service == pytest.approx([30 * MS] * len(fit.service), abs=200)
+    assert fit.out == pytest.approx([6 * MS] * 40, abs=200)
+    write_fit(fit, tmp_path)
+    arrived = poisson(0.7 / 0.030, 2000, 3, "rest")
+    real = drive.server(backend, ROWS, arrived, clock.pacer)
+    made = simulate(fitted_config(fit, config(num_replicas=1), tmp_path), arrived.at, seed=0)
+    for share in (0.05, 0.5, 0.95, 0.99):
+        truth = np.quantile(real.latency, share)
+        assert np.quantile(made.latency, share) == pytest.approx(truth, rel=0.02)
+
+
 def test_a_model_faster_than_the_system_around_it_is_one_server_for_all() -> None:
     # one server of 2 ms stands before two replicas that would take 0.1 ms: 500 requests a second
     clock = HandClock()
@@ -70,8 +91,16 @@ def test_a_model_faster_than_the_system_around_it_is_one_server_for_all() -> Non
     fit = fit_to(FitLoads(as_seen(single), {16: as_seen(sweep[16])}), config())
     assert fit.bottleneck == "overhead"
     assert fit.capacity == pytest.approx(500, rel=0.01)
-    assert fit.service == pytest.approx([2 * MS] * 8, abs=US)
+    assert fit.service == pytest.approx([2 * MS] * 8 * 15, abs=US)
     assert np.median(fit.out + fit.back) + 2 * MS == pytest.approx(4 * MS, abs=US)
+    # as uneven as the answers of a query are: a mean of 3 ms, from 1 to 5
+    drawn = np.random.Generator(np.random.Philox(5)).integers(MS, 5 * MS, 40 + 8 * 16)
+    backend = HandBackend(clock, lambda n: int(drawn[n]), replicas=1, out=MS, back=MS)
+    single = drive.single_stream(backend, ROWS, 40, clock.pacer)
+    sweep = {16: drive.multi_stream(backend, ROWS, 8, 16, clock.pacer)}
+    uneven = fit_to(FitLoads(as_seen(single), {16: as_seen(sweep[16])}), config())
+    assert uneven.service.mean() == pytest.approx(1e9 / uneven.capacity, rel=1e-3)
+    assert uneven.service.std() / uneven.service.mean() == pytest.approx(4 / 12**0.5 / 3, rel=0.1)
 
 
 def test_part_of_the_way_there_is_the_routers_message_and_none_is_lost(tmp_path: Path) -> None:

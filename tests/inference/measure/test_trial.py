@@ -19,10 +19,18 @@ from tests.inference.measure.hand import MS, HandBackend, HandClock
 ROWS = np.arange(4000.0).reshape(-1, 1)
 LOADS = (Load("poisson", 0.3), Load("poisson", 0.7), Load("bursts", 0.5), Load("market", 0.5))
 MARKET = np.sort(np.random.Generator(np.random.Philox(2)).integers(0, 60_000, 40_000)) * MS
-AMOUNTS = Amounts(single=100, queries=30, sizes=(2, 16), pairs=5, requests=500)
-OF_FIT = 100 + 100 + 30 * 2 + 8 * 16
+AMOUNTS = Amounts(single=600, queries=30, sizes=(2, 16), pairs=5, requests=500)
+BLOCK = 100
+OF_FIT = 100 + BLOCK + 30 * 2 + 8 * 16
 """Requests before the first load: warm-up, single-stream, and the queries of the sweep."""
 A_ROUND = len(LOADS) * 500
+A_PAIR = 2 * A_ROUND + BLOCK
+
+
+def round_of(number: int) -> int | None:
+    """Return the round of the loads that a request belongs to, None of one for the fit."""
+    pair, place = divmod(number - OF_FIT, A_PAIR)
+    return None if number < OF_FIT or place >= 2 * A_ROUND else 2 * pair + place // A_ROUND
 
 
 def measured(folder: Path, service: Callable[[int], int]) -> Trial:
@@ -87,7 +95,7 @@ def test_drawn_service_times_leave_no_more_error_than_their_draws(tmp_path: Path
 
 @pytest.mark.slow
 def test_a_deployment_that_got_a_fifth_slower_after_the_fit_fails(tmp_path: Path) -> None:
-    slow = measured(tmp_path, lambda n: (12 if n >= OF_FIT else 10) * MS)
+    slow = measured(tmp_path, lambda n: (10 if round_of(n) is None else 12) * MS)
     compared = compare(slow, tmp_path)
     found = errors(compared).reshape(4, 3)
     assert (found < -0.12).all()
@@ -101,7 +109,7 @@ def test_a_deployment_that_got_a_fifth_slower_after_the_fit_fails(tmp_path: Path
 @pytest.mark.slow
 def test_runs_that_differ_too_much_say_nothing(tmp_path: Path) -> None:
     def fickle(number: int) -> int:
-        return (10 + 3 * ((number - OF_FIT) // A_ROUND % 2)) * MS  # each second round is slower
+        return (10 + 3 * ((round_of(number) or 0) % 2)) * MS  # each second round is slower
 
     compared = compare(measured(tmp_path, fickle), tmp_path)
     cells = [cell for load in compared.loads for cell in load.cells]
@@ -122,6 +130,25 @@ def test_everything_is_computed_again_from_the_logs_alone(
                 for column, read in zip(first, second, strict=True):
                     np.testing.assert_array_equal(column, read)
     assert as_json(compare(again, tmp_path)) == as_json(compared)
+
+
+@pytest.mark.slow
+def test_what_goes_one_at_a_time_is_asked_before_the_loads_and_after_each_pair(
+    tmp_path: Path,
+) -> None:
+    # the host gets slower all the time: a fit to its start alone would be off by a third
+    def drifting(number: int) -> int:
+        return 10 * MS + number * MS // 3000
+
+    trial = measured(tmp_path, drifting)
+    single = trial.fit_loads.single
+    assert len(single.number) == 6 * BLOCK
+    took = (single.completed_at - single.started_at).reshape(6, BLOCK).mean(axis=1)
+    assert (np.diff(took) > A_PAIR * MS // 3100).all()
+    for pairs in trial.runs.values():
+        first, last = pairs[0][0], pairs[-1][1]
+        assert single.scheduled_at[BLOCK - 1] < first.scheduled_at[0]
+        assert last.scheduled_at[-1] < single.scheduled_at[-BLOCK]
 
 
 @pytest.mark.slow
