@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-ORDERS = {
+from typing import Final
+
+ORDERS: Final[dict[str, type]] = {
     "order": int,
     "decided_at": int,
     "sent_at": int,
@@ -16,9 +18,9 @@ ORDERS = {
     "decision_mid": float,
     "staleness_ns": int,
 }
-ARRIVALS = {"order": int, "arrived_at": int}
-ENDS = {"order": int, "status": str, "reason": str}
-ORDER_CHANGES = {
+ARRIVALS: Final[dict[str, type]] = {"order": int, "arrived_at": int}
+ENDS: Final[dict[str, type]] = {"order": int, "status": str, "reason": str}
+ORDER_CHANGES: Final[dict[str, type]] = {
     "kind": str,
     "order": int,
     "instrument": str,
@@ -29,7 +31,7 @@ ORDER_CHANGES = {
     "limit_price": float,
     "decision_mid": float,
 }
-FILLS = {
+FILLS: Final[dict[str, type]] = {
     "report": int,
     "order": int,
     "venue_time": int,
@@ -44,7 +46,7 @@ FILLS = {
     "net": float,
     "position": float,
 }
-PAYMENTS = {
+PAYMENTS: Final[dict[str, type]] = {
     "report": int,
     "venue_time": int,
     "kind": str,
@@ -52,7 +54,7 @@ PAYMENTS = {
     "currency": str,
     "amount": float,
 }
-REPORTS = {
+REPORTS: Final[dict[str, type]] = {
     "report": int,
     "order": int,
     "kind": str,
@@ -61,4 +63,4 @@ REPORTS = {
     "venue_time": int,
     "visible_at": int,
 }
-RECORDS = {"time": int, "name": str, "value": float}
+RECORDS: Final[dict[str, type]] = {"time": int, "name": str, "value": float}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +13,6 @@ import yaml
 
 from backtester.measured.effect import laid_out, matched_orders
 from backtester.scenario import load_scenario
-from inference.measure import trial
 from inference.measure.cross_section import CrossSectionPredictor, cross_sections
 from inference.measure.log import Log, read_log
 from tests.backtester.test_cli_models import LOOP, code, mapping, workshop
@@ -49,11 +47,9 @@ def write(**settings: Any) -> None:
 
 @pytest.fixture(scope="module")
 def validated(trained: Path) -> Path:
-    """Validate all three models on threads of this process, after a short warm-up and sweep."""
+    """Validate all three models on threads of this process."""
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(trained)
-        few = partial(trial.Amounts, queries=8, sizes=(2, 8), warm_up=10)
-        patch.setattr(trial, "Amounts", few)
         write()
         code("validate", "small.yaml", "--backend", "local", "--out", "v", *QUICKLY, *MODELS)
     return trained / "v"
@@ -98,12 +94,12 @@ def test_rows_of_a_scenario_without_training_are_made_up_and_it_says_so(
 
 def test_a_validation_accounts_for_every_request(validated: Path) -> None:
     content = json.loads((validated / "validation.json").read_text())
-    assert [one["name"] for one in content["trials"]] == ["sleeping", "heavy", "small"]
-    for one in content["trials"]:
-        names = [load["load"] for load in one["loads"]]
+    assert [trial["name"] for trial in content["trials"]] == ["sleeping", "heavy", "small"]
+    for trial in content["trials"]:
+        names = [load["load"] for load in trial["loads"]]
         assert names == ["poisson 0.3", "poisson 0.5", "poisson 0.7", "bursts 0.5", "market 0.5"]
-        assert all(load["requests"] == 160 for load in one["loads"])
-        assert all(load["unanswered"] == 0 for load in one["loads"])
+        assert all(load["requests"] == 160 for load in trial["loads"])
+        assert all(load["unanswered"] == 0 for load in trial["loads"])
     assert sum(content["counts"].values()) == 45
     assert "no model" in content["trials"][0]["about"]
     assert "2000 trees, 4 rows a request" in content["trials"][1]["about"]

@@ -79,7 +79,7 @@ WINDOWS = st.sampled_from([2, 7, 7, 50])
 def test_both_modes_and_the_reference_agree() -> None:
     tally = Tally()
 
-    @law(80)
+    @law(50)
     @given(cases(), WINDOWS)
     def check(case: Case, window_rows: int) -> None:
         with catalog_of(case) as catalog:
@@ -95,7 +95,7 @@ def test_both_modes_and_the_reference_agree() -> None:
 def test_they_agree_whatever_the_deployments_do() -> None:
     tally = Tally()
 
-    @law(60)
+    @law(50)
     @given(cases(loops=serving()), WINDOWS)
     def check(case: Case, window_rows: int) -> None:
         with catalog_of(case) as catalog:
@@ -110,7 +110,7 @@ def test_they_agree_whatever_the_deployments_do() -> None:
 def test_they_agree_when_everything_happens_at_once() -> None:
     tally = Tally()
 
-    @law(80)
+    @law(50)
     @given(cases(latencies=ZERO), WINDOWS)
     def check(case: Case, window_rows: int) -> None:
         with catalog_of(case) as catalog:

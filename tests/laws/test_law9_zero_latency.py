@@ -65,7 +65,7 @@ instant_cases = cases(latencies=ZERO).map(at_once)
 def test_without_latencies_the_result_is_that_of_a_plain_loop() -> None:
     tally = Tally()
 
-    @law(80)
+    @law(60)
     @given(instant_cases, st.sampled_from(["ahead", "ahead", "lockstep"]))
     def check(case: Case, mode: Any) -> None:
         with catalog_of(case) as catalog:

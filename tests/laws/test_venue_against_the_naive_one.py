@@ -67,7 +67,7 @@ windows = st.lists(st.sampled_from(WINDOWS), min_size=2, max_size=2, unique=True
 def test_the_venue_reports_what_the_naive_venue_reports(drawn: Any, book: str) -> None:
     tally = Tally()
 
-    @law(150)
+    @law(100)
     @given(flow=drawn(book=book), rows=windows)
     def compare(flow: Flow, rows: list[int]) -> None:
         tally.note(filled=assert_venue_is_the_naive_one(flow, *rows))

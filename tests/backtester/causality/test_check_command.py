@@ -108,7 +108,7 @@ def test_an_honest_scenario_ends_with_zero(folder: Path, capsys: Any) -> None:
 
 def test_a_leak_ends_with_one_and_is_seen_again_by_its_replay(folder: Path, capsys: Any) -> None:
     path = write(folder, "mine_checked.Honest", "tests.leaks.features.CentredWindow")
-    code, verdict = check(capsys, path, budget="8s")  # time to make it small
+    code, verdict = check(capsys, path, budget="30s")  # time to make it small
     assert code == 1
     example = verdict["counterexample"]
     assert example["columns"][0][0] == "feature `signal`"
