@@ -152,7 +152,7 @@ def _largest(values: Array, counts: Array, before: int, largest: Array) -> int:
     if back == 0 and n > 0 and values[0] >= before:  # none is older than one before it
         for k in range(len(counts)):
             largest[k] = values[counts[k] - 1] if counts[k] > 0 else before
-        return values[n - 1]  # type: ignore[no-any-return]
+        return values[n - 1]
     i = 0
     for k in range(len(counts)):
         while i < counts[k]:
