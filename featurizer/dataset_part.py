@@ -41,7 +41,7 @@ class Layout(NamedTuple):
         """Return the columns of the files."""
         # a column that says that nothing is missing is written, and read, without a mask
         found = [
-            Column("emitted_at", "instant", has_range=True),  # what readers look for a range of
+            Column("emitted_at", "instant", ascending=True),  # what readers look for a range of
             Column("visible_at", "instant"),
             Column("event_time", "instant", optional=True),
             Column("instrument", "text"),

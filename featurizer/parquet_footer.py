@@ -28,13 +28,13 @@ class Column(NamedTuple):
         name: Its name.
         type: `instant` (ns, UTC), `float64` or `text`.
         optional: Whether values may be missing.
-        has_range: Whether each row group says what its values range over; of instants.
+        ascending: Whether its instants never decrease; row groups then tell their range.
     """
 
     name: str
     type: Literal["instant", "float64", "text"]
     optional: bool = False
-    has_range: bool = False
+    ascending: bool = False
 
 
 class Chunk(NamedTuple):

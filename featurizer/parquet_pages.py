@@ -32,7 +32,7 @@ class Missing(NamedTuple):
 
     Attributes:
         pieces: The values, in the pieces in which they came.
-        stands_for_none: What stands in them for one that is missing: an instant, or NaN.
+        stands_for_none: What stands in them for one that is missing: NaN, or the least `int64`.
     """
 
     pieces: Sequence[Array]
@@ -123,23 +123,29 @@ def _pages(column: Column, values: Values, rows: int, begin: int) -> tuple[list[
     size = len(levels) + sum(piece.nbytes for piece in pieces)
     header = data_header(rows, size, "PLAIN")
     smallest = largest = None
-    if column.has_range:
-        smallest = min(int(piece.min()) for piece in pieces if len(piece))
-        largest = max(int(piece.max()) for piece in pieces if len(piece))
+    if column.ascending:
+        there = [piece for piece in pieces if len(piece)]
+        smallest, largest = int(there[0][0]), int(there[-1][-1])
     chunk = Chunk(begin, None, len(header) + size, ("PLAIN", "RLE"), smallest, largest)
     return [header, levels, *pieces], chunk
 
 
 def _levels(values: Missing, rows: int) -> tuple[bytes, Sequence[Array]]:
     """Return which values are there, as Parquet says it, and those that are."""
-    nan = values.stands_for_none != values.stands_for_none
-    there = [p == p if nan else p != values.stands_for_none for p in values.pieces]
-    if all(piece.all() for piece in there):
+    none = values.stands_for_none
+    if all(_whole(piece, none) for piece in values.pieces):
         runs, pieces = _run(rows, 1, 1), values.pieces
     else:
+        there = [p == p if none != none else p != none for p in values.pieces]
         runs = _packed(np.concatenate(there).astype(np.int64), 1)
         pieces = [piece[own] for piece, own in zip(values.pieces, there, strict=True)]
     return len(runs).to_bytes(4, "little") + runs, pieces
+
+
+def _whole(piece: Array, none: float | int) -> bool:
+    """Return whether no value is missing: the least one tells, as NaN counts as less than all."""
+    least = piece.min() if len(piece) else 0
+    return bool(least == least and least != none)
 
 
 def _named_pages(values: Names, rows: int, begin: int) -> tuple[list[Any], Chunk]:

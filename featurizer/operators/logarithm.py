@@ -45,7 +45,7 @@ _B0, _B1, _B2, _B3, _B4, _B5, _B6, _B7, _B8, _B9, _B10 = map(
 _SPLIT: Final = float(2**27)
 
 
-@intrinsic  # type: ignore[untyped-decorator]
+@intrinsic
 def _fused(_: Any, a: Any, b: Any, c: Any) -> Any:
     """Return a * b + c, rounded once."""
 
@@ -70,7 +70,7 @@ def _log_near_one(x: float) -> float:
     first = _fused(square, _B0, r)
     rest = _fused(square, _B0, r - first)
     rest = _fused(_B0 * (r - rounded), r + rounded, rest)
-    return first + _fused(tail, r3, rest)  # type: ignore[no-any-return]
+    return first + _fused(tail, r3, rest)
 
 
 @kernel

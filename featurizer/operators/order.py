@@ -49,7 +49,9 @@ def around(stream: Array, instants: Array) -> tuple[Array, Array]:
         [[-1, 0, 2], [1, 3, 3]]
     """
     places, after = np.empty(len(instants), np.int64), np.empty(len(instants), np.int64)
-    _around(stream, instants, places, after)
+    if len(instants):
+        middle = int(stream.searchsorted(instants[len(instants) // 2], "right"))
+        _around(stream, instants, middle, places, after)
     return places, after
 
 
@@ -120,14 +122,26 @@ def _count(stream: Array, instants: Array, inclusive: bool, counts: Array) -> No
 
 
 @kernel
-def _around(stream: Array, instants: Array, places: Array, after: Array) -> None:
-    i = 0
-    for k in range(len(instants)):
-        instant = instants[k]
-        i = _beyond(stream, i, instant)
-        places[k] = i - 1
-        at_once = i > 0 and stream[i - 1] == instant
-        after[k] = instant if at_once else stream[i]
+def _around(
+    stream: Array, instants: Array, beyond_middle: int, places: Array, after: Array
+) -> None:
+    m = len(instants)
+    half = m // 2
+    # two halves side by side, as each walk waits for the place that it has just found
+    i, j = 0, beyond_middle
+    for k in range(half):
+        i = _beyond(stream, i, instants[k])
+        places[k], after[k] = i - 1, _from(stream, i, instants[k])
+        j = _beyond(stream, j, instants[k + half])
+        places[k + half], after[k + half] = j - 1, _from(stream, j, instants[k + half])
+    j = _beyond(stream, j, instants[m - 1])  # the last one, where they are odd
+    places[m - 1], after[m - 1] = j - 1, _from(stream, j, instants[m - 1])
+
+
+@inlined_kernel
+def _from(stream: Array, i: int, instant: int) -> int:
+    """Return when the first record at or after an instant came, *i* being the first after it."""
+    return instant if i > 0 and stream[i - 1] == instant else stream[i]
 
 
 @kernel
@@ -138,7 +152,7 @@ def _largest(values: Array, counts: Array, before: int, largest: Array) -> int:
     if back == 0 and n > 0 and values[0] >= before:  # none is older than one before it
         for k in range(len(counts)):
             largest[k] = values[counts[k] - 1] if counts[k] > 0 else before
-        return values[n - 1]  # type: ignore[no-any-return]
+        return values[n - 1]
     i = 0
     for k in range(len(counts)):
         while i < counts[k]:

@@ -15,7 +15,7 @@ from featurizer.parquet_pages import Column, Missing, Names, PageWriter, Values
 
 NONE = -(2**63)
 COLUMNS = (
-    Column("at", "instant", has_range=True),
+    Column("at", "instant", ascending=True),
     Column("known_at", "instant", optional=True),
     Column("who", "text"),
     Column("x", "float64"),
