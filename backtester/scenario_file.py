@@ -131,8 +131,12 @@ def load_yaml(path: Path) -> ScenarioFile:
         text = path.read_text(encoding="utf-8")
     except FileNotFoundError as error:
         raise ScenarioError(f"`{path}` must be a scenario file: there is no such file.") from error
-    except (OSError, UnicodeDecodeError) as error:
-        raise ScenarioError(f"`{path}` must be a readable text file: {error}.") from error
+    except IsADirectoryError as error:
+        raise ScenarioError(f"`{path}` must be a scenario file: it is a folder.") from error
+    except OSError as error:
+        raise ScenarioError(f"`{path}` must be a readable file: {error.strerror}.") from error
+    except UnicodeDecodeError as error:
+        raise ScenarioError(f"`{path}` must be a text file, in UTF-8: {error}.") from error
     loader: _TextInstants | None = None
     try:
         loader = _TextInstants(text)

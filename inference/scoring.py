@@ -77,6 +77,8 @@ def score_file(
     names = _features(predictor, features)
     try:
         file = pq.ParquetFile(source)
+    except FileNotFoundError:
+        raise InputError(f"`{source}` must be a Parquet file: there is no such file.") from None
     except (OSError, pa.ArrowInvalid) as error:
         raise InputError(f"`{source}` must be a Parquet file: {_first_line(error)}.") from None
     with file:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from backtester.errors import ScenarioError
 from backtester.loading import load_model, open_catalog
+from backtester.scenario_faults import checked_model
 from featurizer.market import QUOTES, TRADES, StreamRequest
 
 if TYPE_CHECKING:
@@ -189,10 +190,10 @@ def sleeping_subject(
     )
 
     try:
-        spec = SleepSpec.model_validate({"time": yaml.safe_load(time)})
-    except (yaml.YAMLError, ValueError) as error:
-        why = str(error).strip().splitlines()[-1].strip()
-        raise ScenarioError(f"`--sleep` must be a latency: got {time!r}. {why}") from error
+        content = yaml.safe_load(time)
+    except yaml.YAMLError as error:
+        raise ScenarioError(f"`--sleep` must be a latency in YAML: got {time!r}.") from error
+    spec = checked_model(SleepSpec, {"time": content}, f"`--sleep` {time!r}")
     path = write_sleeping(spec, folder).absolute()
     given = config.model_dump(mode="json", exclude={"features", "num_replicas"})
     given |= {

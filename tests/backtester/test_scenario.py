@@ -360,12 +360,12 @@ def test_a_file_that_is_not_there_is_refused(tmp_path):
 
 
 def test_a_folder_is_no_scenario(tmp_path):
-    assert "must be a readable text file" in fault(tmp_path)
+    assert "must be a scenario file: it is a folder" in fault(tmp_path)
 
 
 def test_bytes_are_no_scenario(path):
     path.write_bytes(b"\xff\xfe\x00name")
-    assert "must be a readable text file" in fault(path)
+    assert "must be a text file, in UTF-8" in fault(path)
 
 
 def json_like() -> st.SearchStrategy[Any]:
