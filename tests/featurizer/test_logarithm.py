@@ -21,7 +21,7 @@ HOSTILE = [
 def ratios(count: int) -> np.ndarray[Any, Any]:
     """Ratios near one by every order of magnitude, and others."""
     draw = np.random.Generator(np.random.Philox(5))
-    near = 1.0 + draw.uniform(-0.06, 0.06, count) * 10.0 ** -draw.integers(0, 13, count)
+    near = 1.0 + draw.uniform(-0.12, 0.12, count) * 10.0 ** -draw.integers(0, 13, count)
     return np.concatenate([HOSTILE, near, draw.uniform(0.01, 100.0, count // 10)])
 
 
