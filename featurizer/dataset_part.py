@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -13,13 +14,12 @@ from numpy.typing import NDArray
 
 from featurizer.graph import MISSING
 from featurizer.labels import LabelledRows
-from featurizer.parquet_pages import Column, Missing, Names, PageWriter, Values
 
 __all__ = ["META", "Layout", "PartWriter", "part_of"]
 
 Array: TypeAlias = NDArray[Any]
 
-META: Final = "lightcone.features"
+META: Final = b"lightcone.features"
 """Key of the names of the features among a file's metadata."""
 ROW_GROUP: Final = 65_536
 
@@ -37,32 +37,38 @@ class Layout(NamedTuple):
     kept: tuple[str, ...]
     instruments: tuple[str, ...]
 
-    def columns(self) -> list[Column]:
-        """Return the columns of the files."""
-        # a column that says that nothing is missing is written, and read, without a mask
-        found = [
-            Column("emitted_at", "instant", ascending=True),  # what readers look for a range of
-            Column("visible_at", "instant"),
-            Column("event_time", "instant", optional=True),
-            Column("instrument", "text"),
-        ]
-        found += [Column(name, "float64") for name in self.kept]
-        found += [Column("label", "float64", optional=True)]
-        return [*found, Column("label_visible_at", "instant", optional=True)]
+    def schema(self) -> Any:
+        """Return the Arrow schema."""
+        import pyarrow as pa
 
-    def values(self, parts: Sequence[LabelledRows]) -> list[Values]:
-        """Return the columns of labelled rows, in the pieces in which these came."""
+        stamp, number = pa.timestamp("ns", "UTC"), pa.float64()
+        # a column that says that nothing is missing is written, and read, without a mask
+        fields = [pa.field(name, stamp, nullable=False) for name in ("emitted_at", "visible_at")]
+        fields += [pa.field("event_time", stamp)]
+        fields += [pa.field("instrument", pa.dictionary(pa.int32(), pa.string()), nullable=False)]
+        fields += [pa.field(name, number, nullable=False) for name in self.kept]
+        fields += [pa.field("label", number), pa.field("label_visible_at", stamp)]
+        return pa.schema(fields)
+
+    def table(self, parts: Sequence[LabelledRows]) -> Any:
+        """Return labelled rows as one Arrow table: a missing instant or label is null."""
+        import pyarrow as pa
+
         rows = [part.rows for part in parts]
+        index = np.concatenate([own.instrument for own in rows], dtype=np.int32, casting="unsafe")
+        named = pa.DictionaryArray.from_arrays(pa.array(index), pa.array(self.instruments))
         places = [self.names.index(name) for name in self.kept]
-        return [
-            [own.emitted_at for own in rows],
-            [own.visible_at for own in rows],
-            Missing([own.event_time for own in rows], MISSING),
-            Names([own.instrument for own in rows], self.instruments),
-            *[[np.ascontiguousarray(own.values[:, place]) for own in rows] for place in places],
-            Missing([part.label for part in parts], np.nan),
-            Missing([part.label_visible_at for part in parts], MISSING),
+        # columns stay in the pieces in which they came: nothing is copied before it is encoded
+        columns = [
+            _stamps([own.emitted_at for own in rows]),
+            _stamps([own.visible_at for own in rows]),
+            _stamps([own.event_time for own in rows]),
+            named,
+            *[_pieces([own.values[:, place] for own in rows]) for place in places],
+            _pieces([part.label for part in parts], from_pandas=True),  # NaN is null
+            _stamps([part.label_visible_at for part in parts]),
         ]
+        return pa.Table.from_arrays(columns, schema=self.schema())
 
 
 class PartWriter:
@@ -80,7 +86,20 @@ class PartWriter:
     """
 
     def __init__(self, path: Path, layout: Layout) -> None:
-        self._writer = PageWriter(path, layout.columns(), {META: json.dumps(layout.kept)})
+        import pyarrow.parquet as pq
+
+        # measured on 5 M rows of ten features: with differences of stamps, and dictionaries of
+        # numbers, a third smaller and 1.7 times the work; with LZ4 half the size, three times
+        self._writer = pq.ParquetWriter(
+            path,
+            layout.schema(),
+            compression="none",
+            use_dictionary=["instrument"],
+            write_statistics=["emitted_at"],  # what readers look for a range of
+            write_batch_size=ROW_GROUP,
+            store_schema=False,  # readers see strings where it would say that they are coded
+        )
+        self._writer.add_key_value_metadata({META: json.dumps(layout.kept).encode()})
         self._layout = layout
         self._thread = ThreadPoolExecutor(1)
         self._writing: Future[None] | None = None
@@ -110,7 +129,8 @@ class PartWriter:
     def abandon(self) -> None:
         """Close a file that nobody will read."""
         self._thread.shutdown()
-        self._writer.abandon()
+        with contextlib.suppress(Exception):
+            self._writer.close()
 
     def _wait(self) -> None:
         """Wait for what is being written; raise what went wrong."""
@@ -124,13 +144,13 @@ class PartWriter:
         cut = len(last.label) - rest
         self._held = [part_of(last, cut, len(last.label))] if rest else []
         self._held_rows = rest
-        self._wait()  # some row groups are being written while others are made, never more
-        self._writing = self._thread.submit(self._write, [*parts[:-1], part_of(last, 0, cut)])
+        # the table is made here, as its many small steps would queue for the interpreter's lock
+        table = self._layout.table([*parts[:-1], part_of(last, 0, cut)])
+        self._wait()  # one row group is being written while the next is made, never more
+        self._writing = self._thread.submit(self._write, table)
 
-    def _write(self, parts: Sequence[LabelledRows]) -> None:
-        while parts:
-            group, parts = _cut(parts, ROW_GROUP)
-            self._writer.write_group(sum(len(p.label) for p in group), self._layout.values(group))
+    def _write(self, table: Any) -> None:
+        self._writer.write_table(table, row_group_size=ROW_GROUP)
 
 
 def part_of(labelled: LabelledRows, begin: int, end: int) -> LabelledRows:
@@ -139,14 +159,23 @@ def part_of(labelled: LabelledRows, begin: int, end: int) -> LabelledRows:
     return LabelledRows(rows, labelled.label[begin:end], labelled.label_visible_at[begin:end])
 
 
-def _cut(
-    parts: Sequence[LabelledRows], rows: int
-) -> tuple[Sequence[LabelledRows], Sequence[LabelledRows]]:
-    """Return the first so many rows of some parts, and those after them."""
-    for place, part in enumerate(parts):
-        count = len(part.label)
-        if rows < count:
-            head = [*parts[:place], part_of(part, 0, rows)] if rows else parts[:place]
-            return head, [part_of(part, rows, count), *parts[place + 1 :]]
-        rows -= count
-    return parts, ()
+def _pieces(pieces: Sequence[Array], from_pandas: bool = False) -> Any:
+    import pyarrow as pa
+
+    return pa.chunked_array([pa.array(piece, from_pandas=from_pandas) for piece in pieces])
+
+
+def _stamps(pieces: Sequence[Array]) -> Any:
+    import pyarrow as pa
+
+    stamp = pa.timestamp("ns", "UTC")
+    return pa.chunked_array([_stamp_piece(np.ascontiguousarray(p), stamp) for p in pieces], stamp)
+
+
+def _stamp_piece(piece: Array, stamp: Any) -> Any:
+    import pyarrow as pa
+
+    if len(piece) and piece.min() == MISSING:
+        return pa.array(piece.view("datetime64[ns]"), stamp, mask=piece == MISSING)
+    # from `datetime64` it would be worked over value by value
+    return pa.Array.from_buffers(stamp, len(piece), [None, pa.py_buffer(piece)])

@@ -138,12 +138,7 @@ class DayWriter:
     def stored(self) -> Stored:
         """What has been written."""
         files = tuple(sorted(self._staged))
-        return Stored(
-            self._rows,
-            self._labelled,
-            files,
-            tuple(column.name for column in self.layout.columns()),
-        )
+        return Stored(self._rows, self._labelled, files, tuple(self.layout.schema().names))
 
     def write(self, labelled: LabelledRows) -> None:
         """Take rows that come after all taken before."""
@@ -229,13 +224,12 @@ def stored_features(folder: Path | str) -> tuple[str, ...]:
 
     first = next(_parts(folder))
     metadata = pq.read_schema(first).metadata or {}
-    names = metadata.get(META.encode())
-    if names is None:
+    if META not in metadata:
         raise FeatureError(
             f"{first}: a stored set must say which of its columns are features: got a file "
             "without. Write it with `lightcone featurize`."
         )
-    return tuple(json.loads(names))
+    return tuple(json.loads(metadata[META]))
 
 
 def _parts(folder: Path | str) -> Iterator[Path]:

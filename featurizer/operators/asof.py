@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any, Final
 
 import numpy as np
@@ -9,7 +10,6 @@ from numpy.typing import NDArray
 
 from clock.compiled import kernel
 from featurizer.feature import Batch, Output, output
-from featurizer.operators.logarithm import take_logs
 from featurizer.operators.windows import BEYOND, NOTHING, SPARE, passed
 
 __all__ = ["LAGGED", "LOG_RETURN", "Lagged"]
@@ -120,9 +120,9 @@ def _scan(
                     updates[j] = _ratio(values[j], updates[j])
             head = max(head, start)
         if logs:
-            take_logs(reads[q_begin:q])
+            _take_logs(reads[q_begin:q])
             if materialise:
-                take_logs(updates[begin:i])
+                _take_logs(updates[begin:i])
         if i >= n and q >= m:
             break
         # what lies before the newest value at or before now - lag is never read again
@@ -143,3 +143,10 @@ def _scan(
 @kernel
 def _ratio(after: float, before: float) -> float:
     return after / before if after > 0.0 and before > 0.0 else np.nan
+
+
+@kernel
+def _take_logs(ratios: NDArray[Any]) -> None:
+    """Take logarithms in a loop of their own: a call in the midst of one slows all of it."""
+    for j in range(len(ratios)):
+        ratios[j] = math.log(ratios[j]) if ratios[j] == ratios[j] else np.nan

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from clock.compiled import kernel, readonly
-from featurizer.operators.logarithm import take_logs
 
 __all__ = ["SquaredReturns"]
 
@@ -34,24 +34,17 @@ class SquaredReturns:
 
 @kernel
 def _scan(values: NDArray[Any], last: NDArray[Any], squares: NDArray[Any]) -> None:
-    if len(values) == 0:
-        return
-    invalid = 0
+    # first the ratios of what has changed, without a turn; then their logarithms
+    before, count = last[0], 0
+    changed = np.empty(len(values), np.int64)
     for i in range(len(values)):
-        invalid += int(not ((values[i] > 0.0) & (values[i] < np.inf)))
-    before = last[0]
-    if invalid == 0:
-        squares[0] = values[0] / before
-        for i in range(1, len(values)):
-            squares[i] = values[i] / values[i - 1]
-        before = values[-1]
-    else:
-        for i in range(len(values)):
-            x = values[i]
-            valid = (x > 0.0) & (x < np.inf)
-            squares[i] = x / before if valid else np.nan
-            before = x if valid else before
-    take_logs(squares)
-    for i in range(len(values)):
-        squares[i] *= squares[i]
+        x = values[i]
+        valid = (x > 0.0) & (x < np.inf)
+        changed[count] = i
+        count += int(valid & (x != before))
+        squares[i] = 0.0 if x == before else (x / before if valid else np.nan)
+        before = x if valid else before
+    for k in range(count):
+        move = math.log(squares[changed[k]])
+        squares[changed[k]] = move * move
     last[0] = before
