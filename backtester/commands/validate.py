@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 __all__ = ["validate"]
 
+HEAVY_ROWS = 1536
 SLEEP = "{kind: lognormal, median: 16ms, p99: 36ms}"
 
 
@@ -50,8 +51,8 @@ def validate(
     ] = None,
     heavy_rows: Annotated[
         int,
-        typer.Option(min=1, help="Rows that the heavy model, 2000 trees, is asked about at once."),
-    ] = 256,
+        typer.Option(min=1, help="Rows that the heavy model, 400 trees, is asked about at once."),
+    ] = HEAVY_ROWS,
     backend: RealOrLocal = "ray_serve",
     pairs: Annotated[
         int, typer.Option(min=1, help="Traces of each load, each driven twice; 5 for a floor.")

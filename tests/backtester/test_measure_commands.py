@@ -102,7 +102,7 @@ def test_a_validation_accounts_for_every_request(validated: Path) -> None:
         assert all(load["unanswered"] == 0 for load in trial["loads"])
     assert sum(content["counts"].values()) == 45
     assert "no model" in content["trials"][0]["about"]
-    assert "2000 trees, 4 rows a request" in content["trials"][1]["about"]
+    assert "400 trees, 4 rows a request" in content["trials"][1]["about"]
     assert (validated / "error-map.png").stat().st_size > 10_000
 
 
