@@ -5,25 +5,19 @@ SimulationError
 │   ├── ScenarioError          a scenario file, or a `--set`, that cannot be used
 │   └── OrderError             an order that no venue could be sent
 ├── StrategyError              an exception in a strategy's callback ended the run
-│   └── PaperFailedError       the same in a paper run, with what was recorded until then
+│   └── PaperFailedError       the same in a paper run (`backtester.paper.errors`)
 ├── BooksDisagreeError         the books do not balance: our bug, never the user's
 └── OrderStateError            a report that cannot follow in its order's state: our bug too
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from clock.errors import InputError, SimulationError
-
-if TYPE_CHECKING:
-    from backtester.result import RunResult
 
 __all__ = [
     "BooksDisagreeError",
     "OrderError",
     "OrderStateError",
-    "PaperFailedError",
     "ScenarioError",
     "StrategyError",
 ]
@@ -52,21 +46,6 @@ class StrategyError(SimulationError):
 
     def __reduce__(self) -> tuple[type[StrategyError], tuple[str, str, int]]:
         return type(self), (str(self), self.callback, self.instant)
-
-
-class PaperFailedError(StrategyError):
-    """A strategy's exception in a paper run, whose time cannot be had again.
-
-    Attributes:
-        result: What was recorded until then, marked as stopped.
-    """
-
-    def __init__(self, error: StrategyError, result: RunResult) -> None:
-        super().__init__(str(error), error.callback, error.instant)
-        self.result = result
-
-    def __reduce__(self) -> tuple[type[StrategyError], tuple[str, str, int]]:
-        return StrategyError, (str(self), self.callback, self.instant)
 
 
 class BooksDisagreeError(SimulationError, AssertionError):

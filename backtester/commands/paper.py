@@ -59,8 +59,9 @@ def paper(
     """
     from backtester.commands.console import note, print_json, print_table
     from backtester.commands.options import one_of
-    from backtester.errors import PaperFailedError, ScenarioError
+    from backtester.errors import ScenarioError
     from backtester.output import check_folder
+    from backtester.paper.errors import PaperFailedError
     from backtester.report.paper_table import paper_table
     from backtester.report.table import summary_table
     from backtester.scenario import load_scenario

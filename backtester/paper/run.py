@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from backtester.errors import PaperFailedError, StrategyError
+from backtester.errors import StrategyError
 from backtester.loading import load_predictor, load_strategy, open_catalog
 from backtester.paper.backends import BackendKind, Backends, real_backends
+from backtester.paper.errors import PaperFailedError
 from backtester.paper.lag import LagMeter
 from backtester.paper.pacer import Doorbell, Pacer, PaperStoppedError
 from backtester.paper.readiness import undisturbed, warm_up

@@ -58,7 +58,7 @@ def test_a_users_class_is_found_by_its_dotted_path() -> None:
     [
         ("XGBostPredictor", "Did you mean 'XGBoostPredictor'"),
         ("inference.predictors.xgboost.XGBoostPredicter", "Did you mean .*XGBoostPredictor"),
-        ("no.such.module.Class", "no module 'no'"),
+        ("no.such.module.Class", "no module 'no.such.module'"),
         ("inference.predictors.base.TrainingRecord", "class method"),
     ],
 )
