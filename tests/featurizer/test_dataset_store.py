@@ -277,4 +277,4 @@ def test_memory_does_not_grow_with_the_range(tmp_path: Path) -> None:
 
     peak(0.1)  # whatever is loaded and compiled once
     # the threads hold a window more, or one less, as it happens: a third of the whole
-    assert min(peak(1.9) for _ in range(3)) < 1.3 * peak(0.9)
+    assert min(peak(1.9) for _ in range(3)) < 1.3 * max(peak(0.9) for _ in range(3))
