@@ -49,8 +49,7 @@ def deploy(
             note(f"Deployed at {cluster.address}: {', '.join(names)}.")
             return
         try:
-            note(f"Serving {', '.join(names)} at {cluster.address}. Ctrl-C stops it.")
-            _wait_for_the_end(cluster)
+            _serve_until_the_end(cluster, names)
         finally:
             if not cluster.own and not cluster.lost:
                 _delete_quietly(names)
@@ -214,19 +213,21 @@ def _deploy_detached(loops: dict[str, InferenceConfig]) -> None:
     note(f"Deployed at {head.address}: {', '.join(names)}. `lightcone serve delete --all` ends it.")
 
 
-def _wait_for_the_end(cluster: RayCluster) -> None:
-    """Wait for Ctrl-C.
+def _serve_until_the_end(cluster: RayCluster, names: list[str]) -> None:
+    """Say what is served, and wait for Ctrl-C.
 
     Raises:
         ServingError: If the cluster is lost first.
     """
     from threading import Event
 
+    from backtester.commands.console import note
     from inference.errors import ServingError
 
     over = Event()
     cluster.when_lost(lambda why: over.set())
-    try:
+    try:  # from the first word on: who reads it may stop it at once
+        note(f"Serving {', '.join(names)} at {cluster.address}. Ctrl-C stops it.")
         while not over.wait(1.0):  # a wait without an end would hold Ctrl-C back
             pass
     except KeyboardInterrupt:
