@@ -19,7 +19,6 @@ from backtester.commands.ingest_options import (
     Files,
     Instrument,
     Instruments,
-    Json,
     KindName,
     Kinds,
     MaxLateness,
@@ -32,6 +31,7 @@ from backtester.commands.ingest_options import (
 )
 from backtester.commands.ingest_run import latency_of, layout, run_ingest, show
 from backtester.commands.options import duration, one_of, signed_duration
+from backtester.commands.shared_options import Json
 
 __all__ = ["app"]
 

@@ -17,7 +17,6 @@ __all__ = [
     "Files",
     "Instrument",
     "Instruments",
-    "Json",
     "KindName",
     "Kinds",
     "MaxLateness",
@@ -50,7 +49,6 @@ Until = Annotated[
 Replace = Annotated[
     bool, typer.Option("--replace", help="Replace the days that the records touch.")
 ]
-Json = Annotated[bool, typer.Option("--json", help="Print the report as JSON.")]
 Columns = Annotated[
     Optional[str],  # noqa: UP045
     typer.Option(help="Which column holds what: `time=ts,receipt_time=rx,price=px`."),

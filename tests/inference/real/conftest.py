@@ -61,6 +61,7 @@ def cluster(shared_ray: SharedRay) -> RayCluster:
 
 @pytest.fixture(autouse=True)
 def alone(request: pytest.FixtureRequest, shared_ray: SharedRay) -> None:
+    """Leave no Ray in this process but the one that a test starts, if it does not share ours."""
     if "cluster" not in request.fixturenames:
         shared_ray.close()
 

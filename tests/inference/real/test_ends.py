@@ -18,11 +18,7 @@ from inference.ray_serve import ray_cluster
 from inference.ray_serve.guard import living, processes
 from tests.inference.real.conftest import family, rays_of_ours, wait_for
 
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.real_serving,
-    pytest.mark.usefixtures("alone"),
-]
+pytestmark = [pytest.mark.slow, pytest.mark.real_serving]
 
 
 def driver(folder: Path) -> subprocess.Popen[str]:

@@ -25,11 +25,7 @@ from tests.inference.real.conftest import PATIENCE_S, moody, row
 from tests.inference.real.moody import NAN, PID, RAISE, SHAPE, SLEEP, SUM, Moody
 from tests.inference.real.test_ends import head
 
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.real_serving,
-    pytest.mark.usefixtures("alone"),
-]
+pytestmark = [pytest.mark.slow, pytest.mark.real_serving]
 
 COLUMNS = ("mood", "argument")
 POLICIES = {

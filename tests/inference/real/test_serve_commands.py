@@ -20,11 +20,7 @@ from tests.inference.real.conftest import family, wait_for
 from tests.inference.real.market import write_market
 from tests.inference.real.moody import write_model
 
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.real_serving,
-    pytest.mark.usefixtures("alone"),
-]
+pytestmark = [pytest.mark.slow, pytest.mark.real_serving]
 
 SCENARIO: dict[str, Any] = {
     "name": "served",

@@ -15,11 +15,7 @@ from inference.config import InferenceConfig
 from inference.measure.trial import Amounts, Load, measure_trial, read_trial
 from inference.measure.verdicts import as_json, compare
 
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.real_serving,
-    pytest.mark.usefixtures("alone"),
-]
+pytestmark = [pytest.mark.slow, pytest.mark.real_serving]
 
 MS = 1_000_000
 LOADS = (Load("poisson", 0.3), Load("bursts", 0.3))
