@@ -49,11 +49,12 @@ def on_replicas(
         yield models
         return
     from backtester.train import stacked_columns
-    from inference.ray_serve import deploy, ray_cluster
+    from inference.ray_serve import deploy, of_models, ray_cluster
 
     with ExitStack() as stack:
         if cluster is None:
-            cluster = stack.enter_context(ray_cluster())
+            kept = of_models(scenario.inference_config[name] for name in wanted)
+            cluster = stack.enter_context(ray_cluster(keep_off=kept))
         asked = dict(models)
         for name in wanted:
             loop = stacked_columns(scenario.inference_config[name], scenario.featurizer)
@@ -107,6 +108,7 @@ def _only_replicas(config: InferenceConfig) -> InferenceConfig:
             "num_replicas": max(one.start_replicas, 1),
             "max_ongoing_requests": ongoing,
             "ray_actor_options": one.ray_actor_options,
+            "processors": one.processors,
             "graceful_shutdown_timeout": "2s",
             "predict_timeout": f"{one.predict_timeout}ns",
         }

@@ -168,9 +168,10 @@ def _run(loaded: Scenario, file: str, options: dict[str, Any], *, quiet: bool) -
         report = undo.enter_context(progress(f"paper run of {loaded.name}", quiet=quiet))
         cluster = None
         if options["address"] is not None:
-            from inference.ray_serve import ray_cluster
+            from inference.ray_serve import of_models, ray_cluster
 
-            cluster = undo.enter_context(ray_cluster(options["address"]))
+            kept = of_models(loaded.inference_config.values())
+            cluster = undo.enter_context(ray_cluster(options["address"], keep_off=kept))
         return run_paper(
             loaded,
             speed=options["speed"],

@@ -77,7 +77,7 @@ def run(
 
     tell_if_compiling(quiet=json_)
     with (
-        _cluster(address) as cluster,
+        _cluster(address, loaded) as cluster,
         progress(f"running {loaded.name}", quiet=json_) as report,
     ):
         result = run_scenario(
@@ -122,13 +122,13 @@ def _check_address(scenario: Scenario, *, verify: bool) -> None:
         )
 
 
-def _cluster(address: str | None) -> AbstractContextManager[RayCluster | None]:
+def _cluster(address: str | None, scenario: Scenario) -> AbstractContextManager[RayCluster | None]:
     """Return the Ray at an address, for a block; without one None: a run starts its own."""
     if address is None:
         return nullcontext()
-    from inference.ray_serve import ray_cluster
+    from inference.ray_serve import of_models, ray_cluster
 
-    return ray_cluster(address)
+    return ray_cluster(address, keep_off=of_models(scenario.inference_config.values()))
 
 
 def _verify(scenario: Scenario, file: str, *, json_: bool) -> None:

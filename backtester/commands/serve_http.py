@@ -64,10 +64,11 @@ def http(
         listening = stack.enter_context(listen(host, port, settings))
         if backend == "ray_serve":
             from inference.http.on_ray_serve import on_ray_serve
-            from inference.ray_serve import ray_cluster
+            from inference.ray_serve import of_models, ray_cluster
 
             loops = _loops(loaded, str(scenario))
-            deployments = on_ray_serve(stack.enter_context(ray_cluster(address)), loops)
+            connection = ray_cluster(address, keep_off=of_models(loops.values()))
+            deployments = on_ray_serve(stack.enter_context(connection), loops)
         else:
             deployments = _in_process(loaded, str(scenario))
         from inference.http.app import make_app

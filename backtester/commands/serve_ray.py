@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Optional
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from inference.ray_serve.running import Running
 
 __all__ = ["delete", "deploy", "scale", "status"]
+
+_NO_LOOPS: Mapping[str, InferenceConfig] = {}
 
 
 def deploy(
@@ -43,7 +45,7 @@ def deploy(
     if detach and address is None:
         _deploy_detached(loops)
         return
-    with _cluster(address, start=True) as cluster:
+    with _cluster(address, start=True, loops=loops) as cluster:
         names = _deploy_all(cluster, loops)
         if detach:
             note(f"Deployed at {cluster.address}: {', '.join(names)}.")
@@ -163,14 +165,19 @@ def _name_of(scenario: Scenario, loop: str) -> str:
 
 
 @contextmanager
-def _cluster(address: str | None, *, start: bool = False) -> Iterator[RayCluster]:
+def _cluster(
+    address: str | None, *, start: bool = False, loops: Mapping[str, InferenceConfig] = _NO_LOOPS
+) -> Iterator[RayCluster]:
     """Connect to the address, or to the newest Ray of our own that runs; or start one.
+
+    This process, and the Ray that it starts, keep off the processors that loops are bound to.
 
     Raises:
         NoClusterError: If none runs, and none is to be started.
     """
     from inference.errors import NoClusterError
     from inference.ray_serve.cluster import ray_cluster
+    from inference.ray_serve.processors import of_models
     from inference.ray_serve.running import announced, running
 
     if address is None:
@@ -182,7 +189,8 @@ def _cluster(address: str | None, *, start: bool = False) -> Iterator[RayCluster
             "cluster with --address."
         )
     with ExitStack() as stack:
-        cluster = stack.enter_context(ray_cluster(address))
+        kept = of_models(loops.values())
+        cluster = stack.enter_context(ray_cluster(address, keep_off=kept))
         stack.enter_context(announced(cluster))
         yield cluster
 
@@ -199,10 +207,11 @@ def _deploy_all(cluster: RayCluster, loops: dict[str, InferenceConfig]) -> list[
 def _deploy_detached(loops: dict[str, InferenceConfig]) -> None:
     from backtester.commands.console import note
     from inference.ray_serve.cluster import ray_cluster
+    from inference.ray_serve.processors import of_models
     from inference.ray_serve.running import running, start_head
 
     ours = running()
-    head: Running = ours[-1] if ours else start_head()
+    head: Running = ours[-1] if ours else start_head(keep_off=of_models(loops.values()))
     try:
         with ray_cluster(head.address) as cluster:
             names = _deploy_all(cluster, loops)

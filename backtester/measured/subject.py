@@ -147,9 +147,9 @@ def deployed(
 
 @contextmanager
 def _on_ray(subjects: Sequence[Subject], address: str | None) -> Iterator[list[Backend]]:
-    from inference.ray_serve import deploy, ray_cluster
+    from inference.ray_serve import deploy, of_models, ray_cluster
 
-    with ray_cluster(address) as cluster:
+    with ray_cluster(address, keep_off=of_models(one.config for one in subjects)) as cluster:
         backends: list[Backend] = []
         there = []
         try:

@@ -69,10 +69,11 @@ def _in_threads(scenario: Scenario, models: Models, stack: ExitStack) -> Backend
 
 def _on_ray(scenario: Scenario, stack: ExitStack, cluster: RayCluster | None) -> Backends:
     from backtester.train import stacked_columns
-    from inference.ray_serve import deploy, ray_cluster
+    from inference.ray_serve import deploy, of_models, ray_cluster
 
     if cluster is None:
-        cluster = stack.enter_context(ray_cluster())
+        kept = of_models(scenario.inference_config.values())
+        cluster = stack.enter_context(ray_cluster(keep_off=kept))
     found: Backends = {}
     for loop, config in scenario.inference_config.items():
         name = f"paper-{os.getpid()}-{scenario.name}-{loop}"

@@ -8,5 +8,6 @@ from __future__ import annotations
 from inference.ray_serve.backend import RayServeBackend
 from inference.ray_serve.cluster import RayCluster, ray_cluster
 from inference.ray_serve.deploy import Deployed, deploy
+from inference.ray_serve.processors import of_models
 
-__all__ = ["Deployed", "RayCluster", "RayServeBackend", "deploy", "ray_cluster"]
+__all__ = ["Deployed", "RayCluster", "RayServeBackend", "deploy", "of_models", "ray_cluster"]

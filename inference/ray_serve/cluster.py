@@ -15,12 +15,13 @@ import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from inference.errors import NoClusterError, ServingError
+from inference.ray_serve.processors import keeping_off
 from inference.ray_serve.quiet import quiet_ray, quiet_routers, quiet_serve
 from inference.ray_serve.watchdog import Address, Watchdog, answers
 
@@ -119,7 +120,9 @@ class Guard:
 
 
 @contextmanager
-def ray_cluster(address: str | None = None, *, num_cpus: int | None = None) -> Iterator[RayCluster]:
+def ray_cluster(
+    address: str | None = None, *, num_cpus: int | None = None, keep_off: Sequence[int] = ()
+) -> Iterator[RayCluster]:
     """Start a Ray on this machine, or connect to one, for the length of a block.
 
     Call it from the main thread, or from one that lives as long as the block: the kernel ends our
@@ -128,12 +131,13 @@ def ray_cluster(address: str | None = None, *, num_cpus: int | None = None) -> I
     Args:
         address: `host:port` of a running cluster, from one of its machines; None starts our own.
         num_cpus: How many processors our own may give away; by default as many as there are.
+        keep_off: Processors that this process, and what it starts, leaves to models.
 
     Raises:
         NoClusterError: If there is no Ray at the address.
         ServingError: If this process is connected already, or Ray does not start.
     """
-    with _ending_on_sigterm() as take_over:
+    with _ending_on_sigterm() as take_over, keeping_off(keep_off):
         cluster = _start(num_cpus) if address is None else _connect(address)
         try:
             take_over()

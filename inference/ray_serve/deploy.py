@@ -116,6 +116,7 @@ def replica_models(config: InferenceConfig, registry: Registry) -> dict[str, Rep
             registry_root=str(registry.root),
             tracking_uri=os.environ.get("MLFLOW_TRACKING_URI", ""),
             python_path=(str(Path.cwd()),),
+            processors=config.deployments[variant].processors,
         )
         for variant, model in model_specs(config, registry).items()
     }

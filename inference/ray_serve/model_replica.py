@@ -34,8 +34,15 @@ class ModelReplica:
     ) -> None:
         from ray import serve
 
-        self._served = Served(spec, width, blocking=blocking, hangs_after_ns=hangs_after_ns)
-        self._replica = str(serve.get_replica_context().replica_id.unique_id)
+        context = serve.get_replica_context()
+        self._served = Served(
+            spec,
+            width,
+            blocking=blocking,
+            hangs_after_ns=hangs_after_ns,
+            rank=context.rank.rank,
+        )
+        self._replica = str(context.replica_id.unique_id)
         self._together = self._batched(batching)
 
     def _batched(self, batching: dict[str, Any] | None) -> Together:

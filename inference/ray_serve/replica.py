@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from itertools import count
@@ -18,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from clock.wall import steady_clock_id, steady_ns
+from inference.ray_serve.processors import bind_thread
 
 if TYPE_CHECKING:
     from inference.models import ModelSpec
@@ -46,6 +48,8 @@ class ReplicaModel(NamedTuple):
     python_path: tuple[str, ...] = ()
     warm_up_rows: int = 3
     threads: int = 1
+    processors: tuple[int, ...] = ()
+    """What models run on, one a replica in turn; none: wherever the kernel puts them."""
 
 
 class Description(NamedTuple):
@@ -80,11 +84,18 @@ class Served:
         spec: The model.
         width: Executions at once; more than one run in threads.
         blocking: Whether an execution holds the replica's event loop.
+        rank: Which of the replicas this is, from 0.
         hangs_after_ns: How long an execution may take before `check` calls it hanging.
     """
 
     def __init__(
-        self, spec: ReplicaModel, width: int, *, blocking: bool, hangs_after_ns: int
+        self,
+        spec: ReplicaModel,
+        width: int,
+        *,
+        blocking: bool,
+        hangs_after_ns: int,
+        rank: int = 0,
     ) -> None:
         _pin_threads(spec.threads)
         for folder in spec.python_path:
@@ -108,10 +119,13 @@ class Served:
         self.predictor = model._replace(path=found.path).load()
         self.clock = steady_clock_id()
         self._blocking = blocking
+        self._processor = spec.processors[rank % len(spec.processors)] if spec.processors else None
+        self._bound = threading.local()
         self._hangs_after_ns = hangs_after_ns
         self._started: dict[int, int] = {}  # when what runs began, by a number of its own
         self._executions = count()
         self._pool = ThreadPoolExecutor(max_workers=width, thread_name_prefix="predict")
+        self._pool.submit(self._bind).result()  # a processor that is not there is told now
         self._warm_up()
 
     def describe(self) -> Description:
@@ -142,6 +156,7 @@ class Served:
         Raises:
             ModelFailedError: If the model raises, or answers in another shape.
         """
+        self._bind()
         values = np.frombuffer(content, np.float64).reshape(size, -1)
         if self.predictor.batch_invariant:
             return self._predict(values).tobytes()
@@ -165,6 +180,7 @@ class Served:
     def _execute(self, rows: list[bytes]) -> list[Answer]:
         from inference.errors import ModelFailedError
 
+        self._bind()
         size = len(rows)
         values = np.frombuffer(b"".join(rows), np.float64).reshape(size, -1)
         number = next(self._executions)
@@ -178,6 +194,11 @@ class Served:
             del self._started[number]
         stamps = (started, steady_ns(), self.clock, size)
         return [Answer(value, *stamps) for value in found.tolist()]
+
+    def _bind(self) -> None:
+        if self._processor is not None and not getattr(self._bound, "done", False):
+            bind_thread(self._processor)
+            self._bound.done = True
 
     def _predict(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
         from inference.errors import ModelFailedError

@@ -7,7 +7,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from threading import Event
@@ -93,14 +93,18 @@ def announced(cluster: RayCluster, *, detached: bool = False) -> Iterator[None]:
         path.unlink(missing_ok=True)
 
 
-def start_head(within_ns: int = STARTS_WITHIN_NS) -> Running:
+def start_head(within_ns: int = STARTS_WITHIN_NS, *, keep_off: Sequence[int] = ()) -> Running:
     """Start a process that keeps a Ray of ours until it is stopped, and wait until it is up.
+
+    Args:
+        within_ns: How long to wait.
+        keep_off: Processors that it leaves to models.
 
     Raises:
         ServingError: If it does not come up.
     """
     process = subprocess.Popen(
-        [sys.executable, "-m", "inference.ray_serve.head"],
+        [sys.executable, "-m", "inference.ray_serve.head", *map(str, keep_off)],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,

@@ -178,6 +178,8 @@ def test_fields_of_ray_alone_change_no_scenario_that_does_not_say_them() -> None
         ({"ray_actor_options": {"num_gpus": 1.5}}, "`num_gpus` above 1 must be whole"),
         ({"ray_actor_options": {"resources": {"fast": -1}}}, "must be at least 0"),
         ({"ray_actor_options": {"num_cpu": 1}}, "num_cpu"),
+        ({"processors": [-1]}, "processors"),
+        ({"processors": [1, 1]}, r"`processors` must be distinct: got \[1, 1\]"),
         ({"health_check_timeout": "0s"}, "must be longer than 0: got 0s"),
     ],
 )

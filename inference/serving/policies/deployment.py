@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Final, Self
+from typing import Annotated, Any, Final, Self
 
 from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, model_validator
 
@@ -23,12 +23,15 @@ __all__ = ["DEPLOYMENT_FIELDS", "Deployment", "Network", "Variant"]
 _SECOND = 1_000_000_000
 _ON_RAY_ALONE = (
     "ray_actor_options",
+    "processors",
     "health_check_period",
     "health_check_timeout",
     "graceful_shutdown_timeout",
     "predict_timeout",
 )
 """What the real stack alone looks at."""
+
+_DURATIONS_ON_RAY = _ON_RAY_ALONE[2:]
 
 
 class Network(Frozen):
@@ -81,6 +84,11 @@ class Deployment(Frozen):
     autoscaling_config: Autoscaling | None = None
     faults: tuple[Fault, ...] = ()
     ray_actor_options: RayActorOptions = RayActorOptions()
+    processors: tuple[Annotated[int, Field(ge=0)], ...] = Field(
+        default=(),
+        description="On Ray Serve, on Linux: the processors that models run on, one a replica in "
+        "turn. The client and the Ray that it starts keep off them. By default the kernel decides.",
+    )
     health_check_period: Duration = Field(
         default=10 * _SECOND, description="On Ray Serve: between two checks of a replica."
     )
@@ -103,7 +111,12 @@ class Deployment(Frozen):
                 "`max_queued_requests` must be -1 (no limit) or at least 1: got 0, with which even "
                 "a request for an idle replica would be rejected on arrival."
             )
-        for name in _ON_RAY_ALONE[1:]:
+        if len(set(self.processors)) < len(self.processors):
+            raise ValueError(
+                f"`processors` must be distinct: got {list(self.processors)}. Replicas take them in"
+                " turn; with more replicas than processors some share one."
+            )
+        for name in _DURATIONS_ON_RAY:
             positive(name, getattr(self, name))
         if not all(0 < speed < float("inf") for speed in self.replica_speeds):
             raise ValueError(

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from inference.errors import PredictorError
 
-SUM, RAISE, NAN, SHAPE, SLEEP, PID, EXIT = range(7)
+SUM, RAISE, NAN, SHAPE, SLEEP, PID, EXIT, WHERE = range(8)
 """What the first value of a row asks for; the second is its argument."""
 
 
@@ -57,6 +57,13 @@ class Moody:
                 time.sleep(argument)
             if mood == PID:
                 found[place] = os.getpid()
+            if mood == WHERE:  # the only processor that it may run on, or minus their number
+                found[place] = _where()
             if mood == EXIT:
                 os._exit(1)
         return found
+
+
+def _where() -> int:
+    allowed = os.sched_getaffinity(0)
+    return allowed.pop() if len(allowed) == 1 else -len(allowed)

@@ -19,7 +19,7 @@ from inference.ray_serve import Deployed, RayCluster, RayServeBackend, deploy
 from inference.ray_serve.status import statuses
 from inference.schedule import Outcome, Reason
 from tests.inference.real.conftest import answers, moody, row, wait_for
-from tests.inference.real.moody import EXIT, NAN, PID, RAISE, SHAPE, SLEEP, SUM
+from tests.inference.real.moody import EXIT, NAN, PID, RAISE, SHAPE, SLEEP, SUM, WHERE
 
 pytestmark = [pytest.mark.slow, pytest.mark.real_serving]
 
@@ -109,6 +109,27 @@ def test_a_row_of_another_width_fails_with_the_reason(backend: RayServeBackend) 
     reply = backend.submit(np.zeros(3)).result(30)
     assert (reply.outcome, reply.reason) == (Outcome.FAILED, Reason.ERROR)
     assert "2 features" in reply.error
+
+
+def test_models_run_on_the_processors_they_are_bound_to_one_a_replica_in_turn(
+    cluster: RayCluster, folder: Path
+) -> None:
+    mine = sorted(os.sched_getaffinity(0))
+    bound = moody(folder / "bound.json", num_replicas=2, processors=mine[-2:], router="round_robin")
+    found = deploy(cluster, bound, name="bound")
+    try:
+        client = found.backend()
+        replies = [client.submit(row(WHERE)).result(30) for _ in range(4)]
+        assert sorted({int(reply.value) for reply in replies}) == mine[-2:]
+        assert set(client.predict(np.stack([row(WHERE)] * 3)).astype(int)) <= set(mine[-2:])
+        client.close()
+    finally:
+        found.delete()
+    lost = moody(folder / "lost.json", processors=[4095])
+    with pytest.raises(
+        ServingError, match=r"`processors` must be .* got \[4095\], this process has"
+    ):
+        deploy(cluster, lost, name="lost")
 
 
 def test_a_cancelled_request_is_taken_back_while_it_waits(backend: RayServeBackend) -> None:

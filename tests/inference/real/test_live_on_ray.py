@@ -21,7 +21,7 @@ from inference.loop import InferenceLoop
 from inference.ray_serve import deploy, ray_cluster
 from inference.rows import Rows, no_rows
 from inference.schedule import Outcome, Reason
-from tests.inference.real.conftest import PATIENCE_S, moody, row
+from tests.inference.real.conftest import PATIENCE_S, family, moody, row
 from tests.inference.real.moody import NAN, PID, RAISE, SHAPE, SLEEP, SUM, Moody
 from tests.inference.real.test_ends import head
 
@@ -110,7 +110,10 @@ class Feed:
 
 def test_a_live_loop_bears_what_happens_to_its_replicas_and_to_its_ray(tmp_path: Path) -> None:
     config = moody(tmp_path / "model.json", **POLICIES)
-    with ray_cluster(num_cpus=2) as cluster:
+    *kept, last = sorted(os.sched_getaffinity(0))
+    with ray_cluster(num_cpus=2, keep_off=[last] if kept else []) as cluster:
+        for process, _ in family(os.getpid()):
+            assert os.sched_getaffinity(process) == set(kept or [last]), "Ray starts where we are"
         with pytest.raises(ServingError, match="connected already"), ray_cluster():
             pass
         client = deploy(cluster, config, name="live").backend()
