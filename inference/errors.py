@@ -7,6 +7,7 @@
         * PredictorError         a predictor class that cannot be found, built or used
         * NoClusterError         no Ray where one was expected (a ServingError too)
         * NotOnRayError          a policy that Ray Serve does not have (a ServingError too)
+        * NoProcessorError       a processor to bind to that is not there (a ServingError too)
         * NotDeployedError       no deployment of the name (a ServingError too)
         * SilentReplicasError    replicas that do not answer in time (a ServingError too)
     * ModelFailedError           a model raised, or answered in the wrong shape, during a run
@@ -44,6 +45,10 @@ class NoClusterError(ServingError, InputError):
 
 class NotOnRayError(ServingError, InputError):
     """A scenario asks of a real deployment what Ray Serve does not do."""
+
+
+class NoProcessorError(ServingError, InputError):
+    """A scenario binds models to a processor that the host lacks, or leaves none to the rest."""
 
 
 class NotDeployedError(ServingError, InputError, LookupError):

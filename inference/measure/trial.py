@@ -138,10 +138,9 @@ def measure_trial(
 ) -> Trial:
     """Measure a deployment for a fit, then under loads that the fit does not see, and keep all.
 
-    The two runs of a pair follow one another: they tell what a repetition differs by on a host that
-    is as it was. How the host changes in minutes they do not tell; that is in the error. After each
-    round of the loads some more requests go one at a time: a host that changes has changed for the
-    fit, too.
+    The two runs of a pair lie a whole round of the other loads apart, so that what is slow for a
+    while is slow for one of them. After each pair some more requests go one at a time: a host that
+    changes meanwhile has changed for the fit, too.
 
     Args:
         backend: The running deployment.
@@ -172,8 +171,8 @@ def measure_trial(
     singles = [fit_loads.single]
     for pair in range(amounts.pairs):
         own = np.roll(rows, -pair * amounts.requests, axis=0)
-        for load in loads:
-            for run in range(2):
+        for run in range(2):
+            for load in loads:
                 before = host_load()
                 log = drive.server(backend, own, traces[load][pair], pacer)
                 runs[load.name].append([log]) if run == 0 else runs[load.name][pair].append(log)

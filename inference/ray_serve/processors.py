@@ -13,7 +13,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from inference.errors import ServingError
+from inference.errors import NoProcessorError
 
 if TYPE_CHECKING:
     from inference.config import InferenceConfig
@@ -33,7 +33,7 @@ def bind_thread(processor: int) -> None:
     """Have the calling thread run on one processor only.
 
     Raises:
-        ServingError: If this host lacks it, or binds no threads.
+        NoProcessorError: If this host lacks it, or binds no threads.
     """
     try:
         os.sched_setaffinity(0, {processor})
@@ -46,7 +46,7 @@ def keeping_off(processors: Sequence[int]) -> Iterator[None]:
     """Keep all threads of this process, and what they start, off processors, for a block.
 
     Raises:
-        ServingError: If this process may not use one of them, or has no other left.
+        NoProcessorError: If this process may not use one of them, or has no other left.
     """
     if not processors:
         yield
@@ -77,12 +77,12 @@ def _restrict(thread: int, processors: set[int]) -> None:
         os.sched_setaffinity(thread, processors)
 
 
-def _not_here(processors: Sequence[int]) -> ServingError:
+def _not_here(processors: Sequence[int]) -> NoProcessorError:
     try:
         have = str(sorted(os.sched_getaffinity(0)))
     except AttributeError:
         have = "none that a thread can be bound to (this takes Linux)"
-    return ServingError(
+    return NoProcessorError(
         f"`processors` must be some of the host's, and leave one to the client and to Ray: got "
         f"{list(processors)}, this process has {have}. Name others, or leave it out."
     )

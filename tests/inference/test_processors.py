@@ -11,7 +11,7 @@ from collections.abc import Callable
 import pytest
 
 from inference.config import InferenceConfig
-from inference.errors import ServingError
+from inference.errors import NoProcessorError
 from inference.ray_serve.processors import bind_thread, keeping_off, of_models
 
 ALLOWED = sorted(getattr(os, "sched_getaffinity", lambda _: [0])(0))
@@ -74,11 +74,11 @@ def test_a_thread_with_a_processor_of_its_own_gets_it_back() -> None:
 @pytest.mark.parametrize("asked", [[4095], ALLOWED], ids=["not there", "all there are"])
 def test_processors_that_are_not_there_or_leave_none_are_refused(asked: list[int]) -> None:
     told = "`processors` must be some of the host's, and leave"
-    with pytest.raises(ServingError, match=told), keeping_off(asked):
+    with pytest.raises(NoProcessorError, match=told), keeping_off(asked):
         pass
     assert sorted(os.sched_getaffinity(0)) == ALLOWED
     if asked == [4095]:
-        with pytest.raises(ServingError, match=r"got \[4095\], this process has \["):
+        with pytest.raises(NoProcessorError, match=r"got \[4095\], this process has \["):
             bind_thread(4095)
 
 
