@@ -275,7 +275,7 @@ def _disconnect() -> None:
 def _end_half_started(error: BaseException) -> None:
     """End the servers of a node that did not come up: where it failed alone they are known."""
     for frame, _ in traceback.walk_tb(error.__traceback__):
-        node = frame.f_locals.get("self")
+        node: Any = frame.f_locals.get("self")
         if started := _processes_of(node):
             with suppress(Exception):
                 node.kill_all_processes(check_alive=False, allow_graceful=True)
