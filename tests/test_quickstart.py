@@ -89,18 +89,12 @@ def test_the_quickstart_leaves_a_summary_a_picture_and_frames(place: Path) -> No
     assert len(result.predictions) == result.summary["predictions"]["submitted"] > 1000
 
 
-@pytest.mark.parametrize(
-    ("arguments", "hash_seed"),
-    [(("--window-rows", "97"), "2"), (("--mode", "lockstep"), "3")],
-)
-def test_a_second_run_has_the_same_digest(
-    place: Path, arguments: tuple[str, ...], hash_seed: str
-) -> None:
+def test_a_second_run_event_by_event_in_other_windows_has_the_same_digest(place: Path) -> None:
     done = lightcone(
         place,
         *("run", "scenarios/quickstart.yaml", "--json", "--no-report", "--out", "runs/again"),
-        *arguments,
-        PYTHONHASHSEED=hash_seed,
+        *("--mode", "lockstep", "--window-rows", "97"),
+        PYTHONHASHSEED="3",
     )
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["trace_digest"] == summary(place)["trace_digest"]

@@ -12,11 +12,9 @@ Example:
 
 from __future__ import annotations
 
-import tempfile
 from itertools import islice
 from pathlib import Path
 
-from backtester.causality.catalogs import write_future
 from backtester.causality.conservation import (
     check_books,
     check_lots,
@@ -24,10 +22,10 @@ from backtester.causality.conservation import (
     entries_of,
 )
 from backtester.causality.cuts import choose_cuts
-from backtester.causality.entries import Difference, first_difference
+from backtester.causality.entries import first_difference
 from backtester.causality.futures import WAYS, Future
 from backtester.causality.ordering import check_order
-from backtester.causality.probe import Subject, in_another_folder, run_of, trace_of
+from backtester.causality.probe import Subject, run_of, trace_of, trace_on
 from backtester.causality.tell import in_words, name_of
 from backtester.loading import open_catalog
 from backtester.run import WINDOW_ROWS
@@ -163,7 +161,8 @@ def assert_future_blind(scenario: Scenario | Path | str, *, cuts: int = 8, seed:
     for number, cut in enumerate(chosen):
         stamp, action = WAYS[number % len(WAYS)]
         future = Future(cut, stamp, action, seed + number)
-        difference = _look(subject, catalog, future, real, asks=asks)
+        entries, _ = trace_on(future, subject, WINDOW_ROWS)
+        difference = first_difference(real, entries, cut, stamp, asks=asks)
         assert difference is None, (
             f"what comes after {format_instant(cut)} changed what came before it (law 2): "
             f"{in_words(difference, subject.scenario)}. The future: {name_of(future)}."
@@ -174,24 +173,6 @@ def _open(scenario: Scenario | Path | str) -> tuple[Subject, Catalog]:
     loaded = scenario if isinstance(scenario, Scenario) else load_scenario(scenario)
     file = "SCENARIO.yaml" if isinstance(scenario, Scenario) else str(scenario)
     return Subject(loaded, file, Path.cwd()), open_catalog(loaded)
-
-
-def _look(
-    subject: Subject, catalog: Catalog, future: Future, real: list[TraceEntry], *, asks: bool
-) -> Difference | None:
-    names = set(subject.scenario.data.instruments)
-    streams = [key for key in catalog.streams() if key[0] in names]
-    with tempfile.TemporaryDirectory(prefix="lightcone-") as scratch:
-        root = Path(scratch) / "catalog"
-        start = subject.scenario.data.start
-        with in_another_folder(subject, Path(scratch)) as moved:
-            other, _ = write_future(_absolute(subject, catalog), streams, future, start, root)
-            entries = trace_of(moved, other, WINDOW_ROWS, future.cut)
-    return first_difference(real, entries, future.cut, future.stamp, asks=asks)
-
-
-def _absolute(subject: Subject, catalog: Catalog) -> Catalog:
-    return Catalog(subject.folder / catalog.root)
 
 
 def _assert_same(subject: Subject, one: list[TraceEntry], two: list[TraceEntry], rule: str) -> None:

@@ -21,7 +21,16 @@ from backtester.trace import TraceEntry
 if TYPE_CHECKING:
     from backtester.run import Mode, Run
 
-__all__ = ["Probe", "Seen", "Subject", "in_another_folder", "look", "run_of", "trace_of"]
+__all__ = [
+    "Probe",
+    "Seen",
+    "Subject",
+    "in_another_folder",
+    "look",
+    "run_of",
+    "trace_of",
+    "trace_on",
+]
 
 
 @dataclass(frozen=True)
@@ -75,16 +84,20 @@ class Seen:
 
 def look(probe: Probe) -> Seen:
     """Run on another future, as far as its cut, and compare."""
-    with tempfile.TemporaryDirectory(prefix="lightcone-") as scratch:
-        root = Path(scratch) / "catalog"
-        real = pickle.loads(probe.trace.read_bytes())
-        with _quiet(), in_another_folder(probe.subject, Path(scratch)) as subject:
-            entries, records, failure = _other_trace(probe, subject, root)
-    if failure:
-        return Seen(None, 0, failure)
+    from backtester.errors import StrategyError
+    from clock.errors import InputError, SimulationError
+
     future = probe.future
+    try:
+        with _quiet():
+            entries, changed = trace_on(future, probe.subject, probe.window_rows)
+    except StrategyError as error:
+        return Seen(None, 0, f"the strategy raised: {error}")
+    except (InputError, SimulationError) as error:
+        return Seen(None, 0, str(error))
+    real = pickle.loads(probe.trace.read_bytes())
     found = first_difference(real, entries, future.cut, future.stamp, asks=probe.asks)
-    return Seen(found, records)
+    return Seen(found, changed)
 
 
 def run_of(
@@ -164,23 +177,31 @@ def trace_of(
     return run.trace.entries
 
 
-def _other_trace(probe: Probe, subject: Subject, root: Path) -> tuple[list[TraceEntry], int, str]:
-    from backtester.errors import StrategyError
-    from clock.errors import InputError, SimulationError
+def trace_on(future: Future, subject: Subject, window_rows: int) -> tuple[list[TraceEntry], int]:
+    """Return the trace of a run on another future, complete up to its cut.
+
+    Args:
+        future: The future.
+        subject: What is run, in a folder in which its catalog is the other one.
+        window_rows: Rows of a window.
+
+    Returns:
+        The trace, and how many records the future changed.
+
+    Raises:
+        InputError: If the scenario cannot be run on it.
+        StrategyError: If the strategy raised at or before the cut.
+    """
     from featurizer.catalog import Catalog
 
-    real = Catalog(probe.subject.folder / probe.subject.scenario.data.catalog)
-    names = set(probe.subject.scenario.data.instruments)
-    streams = [key for key in real.streams() if key[0] in names]
-    start = subject.scenario.data.start
-    try:
-        other, records = write_future(real, streams, probe.future, start, root)
-        entries = trace_of(subject, other, probe.window_rows, probe.future.cut)
-        return entries, records, ""
-    except StrategyError as error:
-        return [], 0, f"the strategy raised: {error}"
-    except (InputError, SimulationError) as error:
-        return [], 0, str(error)
+    data = subject.scenario.data
+    real = Catalog(subject.folder.resolve() / data.catalog)  # wherever we work meanwhile
+    streams = [key for key in real.streams() if key[0] in data.instruments]
+    with tempfile.TemporaryDirectory(prefix="lightcone-") as scratch:
+        folder = Path(scratch)
+        with in_another_folder(subject, folder) as moved:
+            other, changed = write_future(real, streams, future, data.start, folder / "catalog")
+            return trace_of(moved, other, window_rows, future.cut), changed
 
 
 @contextlib.contextmanager

@@ -15,6 +15,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -174,11 +175,13 @@ def _start_once(num_cpus: int | None) -> RayCluster:
         return RayCluster(str(context.address_info["gcs_address"]), own=True, guard=guard)
     except Exception as error:
         _disconnect()
+        _end_half_started(error)
         guard.close()
         kind = _TooSlowError if "timed out" in str(error).lower() else ServingError
         raise kind(f"Ray does not start on this machine: {_first_line(error)}") from error
-    except BaseException:
+    except BaseException as error:
         _disconnect()
+        _end_half_started(error)
         guard.close()
         raise
 
@@ -265,25 +268,35 @@ def _disconnect() -> None:
         quiet_routers()
     with suppress(Exception):
         context._disconnect()
-    started = _started()
-    with suppress(Exception):
-        ray.shutdown()
-    for process in started:
-        with suppress(Exception):
-            process.wait(_REAPED_WITHIN_S)
-
-
-def _started() -> list[Any]:
-    """Return the processes that Ray started for us: it kills them, and does not look after them.
-
-    One that nobody waits for stays in the machine's table, and Python warns of it.
-    """
     from ray._private import worker
 
+    started = _processes_of(worker._global_node)
     with suppress(Exception):
-        infos = worker._global_node.all_processes.values()
-        return [info.process for kind in infos for info in kind]
-    return []
+        ray.shutdown()
+    _reap(started)
+
+
+def _end_half_started(error: BaseException) -> None:
+    """End the servers of a node that did not come up: where it failed alone they are known."""
+    for frame, _ in traceback.walk_tb(error.__traceback__):
+        node: Any = frame.f_locals.get("self")
+        if started := _processes_of(node):
+            with suppress(Exception):
+                node.kill_all_processes(check_alive=False, allow_graceful=True)
+            _reap(started)
+
+
+def _processes_of(node: Any) -> list[Any]:
+    """Return the processes that Ray started for us: it kills them, and does not look after them."""
+    infos = getattr(node, "all_processes", {}).values()
+    return [info.process for kind in infos for info in kind]
+
+
+def _reap(processes: list[Any]) -> None:
+    """Wait for what was ended: else it stays in the machine's table, and Python warns of it."""
+    for process in processes:
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(_REAPED_WITHIN_S)
 
 
 def _servers(address: str) -> list[tuple[str, Address]]:

@@ -24,7 +24,7 @@ from tests.inference.serving_oracle import models_of, stack_of
 pytestmark = pytest.mark.slow
 
 MEAN_NS = 1_000_000
-REQUESTS = 2_000_000
+REQUESTS = 1_000_000
 PIECE = 250_000
 """Rows handed over at once: memory stays small."""
 
@@ -35,7 +35,7 @@ EXPONENTIAL = {"kind": "gamma", "mean": "1ms", "shape": 1.0}
 
 
 def poisson(load: float, servers: int, seed: int) -> NDArray[np.int64]:
-    """Return two million instants at exponential gaps, for a mean service time of 1 ms."""
+    """Return a million instants at exponential gaps, for a mean service time of 1 ms."""
     rng = np.random.default_rng(seed)
     gaps = rng.exponential(MEAN_NS / (load * servers), REQUESTS)
     return np.cumsum(gaps).astype(np.int64)

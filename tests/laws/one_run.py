@@ -25,7 +25,7 @@ COLUMNS = ("imbalance", "flow", "imbalance_beta", "smooth")
 MARKET = SyntheticMarket.model_validate(
     {
         "instruments": NAMES,
-        "duration": "40s",
+        "duration": "24s",
         "quote_interval": "10ms",
         "resolution": "1ms",
         "feed_latency": "1ms",  # so that ties reach us as ties

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from backtester.causality.catalogs import write_future
 from backtester.causality.conservation import (
     Entries,
     check_books,
@@ -21,7 +19,7 @@ from backtester.causality.cuts import choose_cuts
 from backtester.causality.entries import first_difference
 from backtester.causality.futures import WAYS, Future
 from backtester.causality.ordering import check_order
-from backtester.causality.probe import Subject, in_another_folder, run_of, trace_of
+from backtester.causality.probe import Subject, run_of, trace_on
 from backtester.causality.tell import in_words, name_of
 from backtester.loading import open_catalog
 from backtester.orders import Reason, ReportKind
@@ -135,17 +133,10 @@ class _Battery:
             self._look(Future(cut, stamp, action, self.seed + number))
 
     def _look(self, future: Future) -> None:
-        names = set(self.scenario.data.instruments)
-        streams = [key for key in self.catalog.streams() if key[0] in names]
-        with tempfile.TemporaryDirectory(prefix="lightcone-") as scratch:
-            root = Path(scratch) / "catalog"
-            with in_another_folder(self.subject, Path(scratch)) as moved:
-                start = self.scenario.data.start
-                other, changed = write_future(self.catalog, streams, future, start, root)
-                try:
-                    entries = trace_of(moved, other, 7, future.cut)
-                except InputError:
-                    return  # a market moved beyond the run's end, say: it tells nothing
+        try:
+            entries, changed = trace_on(future, self.subject, 7)
+        except InputError:
+            return  # a market moved beyond the run's end, say: it tells nothing
         self._made(future.cut + 1)
         self.tried.has_future += bool(changed)
         asks = self.run.engine.strategy.submits_requests

@@ -120,7 +120,7 @@ def test_another_future_that_cannot_be_run_tells_nothing(
     def refuse(*_: Any) -> None:
         raise InputError("the range must hold records")
 
-    monkeypatch.setattr("backtester.causality.swarm.battery.trace_of", refuse)
+    monkeypatch.setattr("backtester.causality.probe.trace_of", refuse)
     (example,) = drawn(strategies.scenarios(steps=20), 1)
     example.write(tmp_path)
     monkeypatch.chdir(tmp_path)

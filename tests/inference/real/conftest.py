@@ -69,8 +69,6 @@ def alone(request: pytest.FixtureRequest, shared_ray: SharedRay) -> None:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Let those that share a Ray come first, in the places of all that are here."""
     places = [at for at, item in enumerate(items) if HERE in item.path.parents]
-    for at in places:
-        items[at].add_marker(_RAYS_PROCESSES)
     mine = sorted((items[at] for at in places), key=lambda item: not _shares(item))
     for at, item in zip(places, mine, strict=True):
         items[at] = item
@@ -87,10 +85,6 @@ def _reports() -> list[Any]:
 
 
 HERE = Path(__file__).parent
-_RAYS_PROCESSES = pytest.mark.filterwarnings(
-    "ignore:Exception ignored in. <function Popen.__del__:pytest.PytestUnraisableExceptionWarning"
-)
-"""A process that is still ending when Ray forgets it; that none is left has tests of its own."""
 
 
 def _shares(item: pytest.Item) -> bool:

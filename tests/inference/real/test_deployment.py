@@ -276,6 +276,29 @@ def test_a_model_that_cannot_be_loaded_is_one_sentence(cluster: RayCluster, fold
     (folder / "broken.json").write_text("{}")
     with pytest.raises(ServingError, match=r"`broken` cannot be deployed: .*must hold a weight"):
         deploy(cluster, config, name="broken")
+    assert "broken" not in [one.name for one in statuses()], "it failed, and is still there"
+
+
+def test_a_version_that_cannot_be_loaded_takes_not_all_of_the_one_before_it(
+    cluster: RayCluster, folder: Path
+) -> None:
+    config = moody(folder / "good.json", 3.0, num_replicas=2)
+    found = deploy(cluster, config, name="kept")
+    client = found.backend()
+    assert client.submit(row(SUM, 2.0)).result(60).value == 6.0
+    bad = moody(folder / "bad.json", num_replicas=2)
+    (folder / "bad.json").write_text("{}")
+    with pytest.raises(ServingError, match=r"`kept` cannot be deployed: .*must hold a weight"):
+        deploy(cluster, bad, name="kept")
+    # Serve renews one replica at a time: the other one has not been touched, and goes on
+    (kept,) = [one for one in statuses() if one.name == "kept"]
+    assert (kept.status, kept.replicas.get("RUNNING")) == ("DEPLOY_FAILED", 1)
+    assert client.submit(row(SUM, 2.0)).result(60).value == 6.0
+    deploy(cluster, config, name="kept")
+    assert [one.status for one in statuses() if one.name == "kept"] == ["RUNNING"]
+    assert client.submit(row(SUM, 2.0)).result(60).value == 6.0
+    client.close()
+    found.delete()
 
 
 def test_what_ray_serve_does_not_do_is_refused(cluster: RayCluster, folder: Path) -> None:

@@ -5,11 +5,13 @@ Each test starts a Ray of its own, and so must not hold one in this process besi
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -45,6 +47,26 @@ def test_a_process_that_is_killed_leaves_no_process_behind(tmp_path: Path) -> No
     mine = [name for name in rays_of_ours() if name.startswith(f"lightcone-ray-{process.pid}-")]
     assert mine == []
     process.communicate()
+
+
+def test_servers_that_miss_rays_own_limit_are_ended_and_others_started(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    from ray._private import services
+
+    def late(*given: Any) -> None:
+        monkeypatch.undo()
+        raise Exception("The current node timed out during startup.")
+
+    monkeypatch.setattr(services, "get_node", late)
+    with ray_cluster(num_cpus=1):
+        assert services.get_node is not late, "the first start did not fail"
+        assert head() > 0
+    del late
+    gc.collect()  # a process that nobody waited for is told now, which fails the test
+    me = os.getpid()
+    left = [pid for pid, (parent, _, lives) in processes().items() if parent == me and not lives]
+    assert left == []
 
 
 def test_an_address_without_a_ray_is_one_sentence() -> None:
